@@ -28,7 +28,7 @@ from asyncsdk import (
 from asyncsdk.images.edit import Picture, described
 from asyncsdk.images.pictures import loaded, read_picture
 from asyncsdk.server import Fault, LocalServer
-from asyncsdk.uploads.source import Given
+from asyncsdk.uploads.sources.source import Given
 from tests.jsonl import json_lines
 
 CONTENT = json_lines(900)

@@ -67,8 +67,8 @@ IMPURE_IMPORTS: Arrows = {
     ("server/page/view.py", "server/repository.py"): "the page shows values of the running server",
     ("uploads/advice.py", "http/errors.py"): "has_no_address is beside the translation of errors",
     ("uploads/advice.py", "threads.py"): "errors of the pools are beside the pools",
-    ("uploads/job.py", "uploads/source.py"): _SOURCE,
-    ("uploads/session.py", "uploads/source.py"): _SOURCE,
+    ("uploads/job.py", "uploads/sources/source.py"): _SOURCE,
+    ("uploads/parts/session.py", "uploads/sources/source.py"): _SOURCE,
 }
 CLOSES_A_CIRCLE: Arrows = {}
 RUNS_UP: Arrows = {}
@@ -79,8 +79,8 @@ TOUCHES_THE_DISK: dict[str, str] = {
     "open_files.py": "counts what the process has open",
     "remote/ending.py": "reads /proc, which is not on a disk",
     "server/incoming.py": "where the server puts the bodies of parts",
-    "uploads/busy.py": "reads /proc, which is not on a disk",
-    "uploads/spool.py": "where streams of unknown size are kept until they are sent",
+    "uploads/pacing/busy.py": "reads /proc, which is not on a disk",
+    "uploads/sources/spool.py": "where streams of unknown size are kept until they are sent",
 }
 
 
@@ -294,7 +294,7 @@ def test_blocking_calls_run_in_pools_of_the_one_executor_class() -> None:
 
 def test_the_disk_is_touched_where_it_is_said() -> None:
     touching = {module for module in MODULES if opens_files(module) and area(module) not in {"cli", "wal"}}
-    assert touching == {"files.py", "server/store.py", "uploads/source.py", *TOUCHES_THE_DISK}
+    assert touching == {"files.py", "server/store.py", "uploads/sources/source.py", *TOUCHES_THE_DISK}
 
 
 def loaded_by(program: str) -> set[str]:

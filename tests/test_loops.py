@@ -28,8 +28,8 @@ from asyncsdk import (
     api,
 )
 from asyncsdk.server import Fault, LocalServer
-from asyncsdk.uploads.concurrency import ConnectionCount
-from asyncsdk.uploads.measuring import Observation
+from asyncsdk.uploads.pacing.concurrency import ConnectionCount
+from asyncsdk.uploads.pacing.measuring import Observation
 from tests.faults.leaving import open_sockets_to
 from tests.stories.pictures import photo
 

@@ -25,7 +25,7 @@ from asyncsdk.errors import (
 from asyncsdk.events import Progress
 from asyncsdk.http.errors import has_no_address
 from asyncsdk.threads import NoThreadError
-from asyncsdk.uploads.session import TRANSIENT
+from asyncsdk.uploads.parts.session import TRANSIENT
 from asyncsdk.wal import DisplacedError
 
 REFUSED_AGAIN = "If complete is refused again, resume=False (--no-resume) leaves them behind and sends the file again."

@@ -18,10 +18,10 @@ from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.timing import DEFAULT_TIMING
 from asyncsdk.uploads.checksum import block_fingerprint, part_fingerprint
 from asyncsdk.uploads.chunking import BLOCK, Range
-from asyncsdk.uploads.connections import PartPlace
+from asyncsdk.uploads.pacing.connections import PartPlace
+from asyncsdk.uploads.pacing.throttle import SMALLEST_SLICE, Throttle
 from asyncsdk.uploads.progress import Meter
-from asyncsdk.uploads.source import Source
-from asyncsdk.uploads.throttle import SMALLEST_SLICE, Throttle
+from asyncsdk.uploads.sources.source import Source
 
 
 @define(eq=False)

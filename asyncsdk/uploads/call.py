@@ -15,26 +15,26 @@ from attrs import define, evolve, field
 from asyncsdk.errors import ConfigurationError, StorageError, UploadBusyError
 from asyncsdk.events import UploadPhase
 from asyncsdk.given import unpacked
-from asyncsdk.uploads.admission import Slot
 from asyncsdk.uploads.chunking import MIB
 from asyncsdk.uploads.context import UploadContext
-from asyncsdk.uploads.file_run import FileRun
-from asyncsdk.uploads.inspection import inspect, is_looked_at
 from asyncsdk.uploads.job import Fields, UploadJob, UploadResult
 from asyncsdk.uploads.journal import Completing, Journal, Log, Opened, Owner, takes_small
 from asyncsdk.uploads.journal.memory import MemoryJournal
-from asyncsdk.uploads.lost import AsksTaken
+from asyncsdk.uploads.jsonl.inspection import inspect, is_looked_at
 from asyncsdk.uploads.method import UploadMethod, choose, goes_on
-from asyncsdk.uploads.moved import KEYED, MovedSource, NothingToResumeError, OtherContentError, sent_otherwise
+from asyncsdk.uploads.pacing.admission import Slot
+from asyncsdk.uploads.parts.run import UploadRun
+from asyncsdk.uploads.parts.stream_run import StreamRun
 from asyncsdk.uploads.progress import Meter
-from asyncsdk.uploads.remote_source import RemoteSource
 from asyncsdk.uploads.response_checks import Others
-from asyncsdk.uploads.resume import ResumeState, replay, upload_key
+from asyncsdk.uploads.resuming.moved import KEYED, MovedSource, NothingToResumeError, OtherContentError, sent_otherwise
+from asyncsdk.uploads.resuming.resume import ResumeState, replay, upload_key
 from asyncsdk.uploads.reuse import digest_of, records_of
-from asyncsdk.uploads.run import UploadRun
-from asyncsdk.uploads.source import Source
-from asyncsdk.uploads.stream_run import StreamRun
-from asyncsdk.uploads.stream_source import StreamSource
+from asyncsdk.uploads.sources.remote_source import RemoteSource
+from asyncsdk.uploads.sources.source import Source
+from asyncsdk.uploads.sources.stream_source import StreamSource
+from asyncsdk.uploads.whole.file_run import FileRun
+from asyncsdk.uploads.whole.lost import AsksTaken
 from asyncsdk.wal import name_of
 
 SILENT_LOOK = 1.0  # seconds after which a person wants to know what is waited for

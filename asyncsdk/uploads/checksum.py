@@ -20,9 +20,9 @@ from asyncsdk.errors import SourceChangedError
 from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.chunking import BLOCK, MIB, Range
 from asyncsdk.uploads.journal import Completed, Completing, Part, Posting, Record
-from asyncsdk.uploads.moved import OtherContentError
-from asyncsdk.uploads.resume import ResumeState, span_of
-from asyncsdk.uploads.source import Source
+from asyncsdk.uploads.resuming.moved import OtherContentError
+from asyncsdk.uploads.resuming.resume import ResumeState, span_of
+from asyncsdk.uploads.sources.source import Source
 
 log = logging.getLogger(__name__)
 

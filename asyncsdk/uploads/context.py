@@ -10,15 +10,15 @@ from asyncsdk.client import Client
 from asyncsdk.limiter import RateLimiter
 from asyncsdk.remote.stores import RemoteStores
 from asyncsdk.threads import DaemonThreadPool
-from asyncsdk.uploads.admission import AdmissionQueue
 from asyncsdk.uploads.body import Buffers
-from asyncsdk.uploads.connections import Connections
-from asyncsdk.uploads.lost import LostFiles
+from asyncsdk.uploads.listing.seen import SeenFiles
+from asyncsdk.uploads.pacing.admission import AdmissionQueue
+from asyncsdk.uploads.pacing.connections import Connections
+from asyncsdk.uploads.pacing.throttle import Throttle
 from asyncsdk.uploads.response_checks import Ids
-from asyncsdk.uploads.search import MovedFiles
-from asyncsdk.uploads.seen import SeenFiles
-from asyncsdk.uploads.stream_source import PartMemory
-from asyncsdk.uploads.throttle import Throttle
+from asyncsdk.uploads.resuming.search import MovedFiles
+from asyncsdk.uploads.sources.stream_source import PartMemory
+from asyncsdk.uploads.whole.lost import LostFiles
 
 
 @define(eq=False, kw_only=True)

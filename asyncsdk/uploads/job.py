@@ -16,9 +16,9 @@ from asyncsdk.mime import mime_type_of
 from asyncsdk.models import File, Upload
 from asyncsdk.remote.address import local_path
 from asyncsdk.suggestions import warn_of_near_misses
-from asyncsdk.uploads.jsonl import Depth
+from asyncsdk.uploads.jsonl.rules import Depth
 from asyncsdk.uploads.method import UploadMethod
-from asyncsdk.uploads.source import Given
+from asyncsdk.uploads.sources.source import Given
 
 SHORTEST_LIFE, LONGEST_LIFE = 3600, 2_592_000  # seconds, OpenAI's document on expires_after
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from asyncsdk.errors import ConfigurationError
 from asyncsdk.uploads.chunking import MIB, is_whole
-from asyncsdk.uploads.resume import ResumeState, Stage
+from asyncsdk.uploads.resuming.resume import ResumeState, Stage
 
 UploadMethod = Literal["uploads", "files", "auto"]
 METHODS: tuple[UploadMethod, ...] = ("uploads", "files", "auto")

@@ -11,19 +11,19 @@ from attrs import define
 from asyncsdk.errors import ConfigurationError, SourceError, UploadError
 from asyncsdk.events import Progress, UploadPhase
 from asyncsdk.given import opens_stream, unpacked
-from asyncsdk.uploads.admission import Slot
 from asyncsdk.uploads.advice import without_threads
 from asyncsdk.uploads.chunking import checked_size, is_whole
 from asyncsdk.uploads.context import UploadContext
-from asyncsdk.uploads.inspection import inspect, is_looked_at
 from asyncsdk.uploads.job import UploadJob
+from asyncsdk.uploads.jsonl.inspection import inspect, is_looked_at
 from asyncsdk.uploads.method import UploadMethod, check_method, choose
+from asyncsdk.uploads.pacing.admission import Slot
 from asyncsdk.uploads.progress import Meter
-from asyncsdk.uploads.remote_source import address_of, check_object, open_object
-from asyncsdk.uploads.source import Source, is_for_streaming, open_source
-from asyncsdk.uploads.spool import spooled
-from asyncsdk.uploads.stream import PATIENCE, Producer, check_stream, measured
-from asyncsdk.uploads.stream_source import StreamSource
+from asyncsdk.uploads.sources.remote_source import address_of, check_object, open_object
+from asyncsdk.uploads.sources.source import Source, is_for_streaming, open_source
+from asyncsdk.uploads.sources.spool import spooled
+from asyncsdk.uploads.sources.stream import PATIENCE, Producer, check_stream, measured
+from asyncsdk.uploads.sources.stream_source import StreamSource
 
 _PLACEHOLDER = re.compile("<.*>$")  # `<stdin>`
 

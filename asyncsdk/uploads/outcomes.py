@@ -15,10 +15,10 @@ from attrs import define, evolve, field
 from asyncsdk import tasks
 from asyncsdk.errors import AsyncSDKError, JournalError, UploadBusyError
 from asyncsdk.given import wrong_type
-from asyncsdk.uploads.admission import AdmissionQueue, Slot
 from asyncsdk.uploads.job import UploadJob, UploadOutcome, UploadResult
+from asyncsdk.uploads.pacing.admission import AdmissionQueue, Slot
 from asyncsdk.uploads.sharing import SharedList
-from asyncsdk.uploads.source import is_for_streaming
+from asyncsdk.uploads.sources.source import is_for_streaming
 
 log = logging.getLogger(__name__)
 

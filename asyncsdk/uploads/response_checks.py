@@ -14,7 +14,7 @@ from attrs import define, field, frozen
 from asyncsdk.models import File, Upload, UploadPart
 from asyncsdk.redaction import KEY, SECRET
 from asyncsdk.uploads.journal import Completed, Completing, JournalEntry, Opened
-from asyncsdk.uploads.resume import replay
+from asyncsdk.uploads.resuming.resume import replay
 
 MOST_FILES = 10_000  # ids that an uploader keeps, so that its memory has a bound; responses cross within seconds
 _KINDS = frozenset({"upload", "upload.part", "file", "list"})

@@ -18,17 +18,17 @@ from asyncsdk.retry import Retry
 from asyncsdk.uploads.advice import waiting
 from asyncsdk.uploads.body import PartSource
 from asyncsdk.uploads.checksum import ContentHash, is_known_by_md5_alone
-from asyncsdk.uploads.completing import completed_upload
-from asyncsdk.uploads.connections import Connections
 from asyncsdk.uploads.context import UploadContext
 from asyncsdk.uploads.job import Fields, UploadJob, UploadResult
 from asyncsdk.uploads.journal import Completed, Completing, Log, Opened, Record
-from asyncsdk.uploads.moved import KEYED
-from asyncsdk.uploads.posting import is_posted
+from asyncsdk.uploads.pacing.connections import Connections
+from asyncsdk.uploads.parts.completing import completed_upload
 from asyncsdk.uploads.progress import Meter
 from asyncsdk.uploads.response_checks import Content
-from asyncsdk.uploads.resume import ResumeState, Stage, completed
-from asyncsdk.uploads.source import Source
+from asyncsdk.uploads.resuming.moved import KEYED
+from asyncsdk.uploads.resuming.resume import ResumeState, Stage, completed
+from asyncsdk.uploads.sources.source import Source
+from asyncsdk.uploads.whole.posting import is_posted
 
 log = logging.getLogger(__name__)
 

@@ -23,36 +23,36 @@ from asyncsdk.remote.stores import RemoteStores
 from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.timing import STALL_SECONDS
 from asyncsdk.uploads import opening
-from asyncsdk.uploads.admission import AdmissionQueue, Slot
 from asyncsdk.uploads.advice import annotate, when_closed, without_threads
 from asyncsdk.uploads.body import Buffers
 from asyncsdk.uploads.call import SMALL_BYTES, UploadCall, claimed
 from asyncsdk.uploads.chunking import checked_part_size, usual_part_size
-from asyncsdk.uploads.completing import cancelled
-from asyncsdk.uploads.concurrency import MOST, START, ConnectionCount
-from asyncsdk.uploads.connections import Connections
 from asyncsdk.uploads.context import UploadContext
 from asyncsdk.uploads.job import UploadJob, UploadResult
 from asyncsdk.uploads.journal import Completing, Journal, Opened, Posting
 from asyncsdk.uploads.journal.file import open_journal
 from asyncsdk.uploads.journal.memory import MemoryJournal
-from asyncsdk.uploads.jsonl import Depth
+from asyncsdk.uploads.jsonl.rules import Depth
 from asyncsdk.uploads.listening import Listener, check_listener, reporting
-from asyncsdk.uploads.lost import LostFiles
+from asyncsdk.uploads.listing.seen import SeenFiles
 from asyncsdk.uploads.method import SINGLE_REQUEST, UploadMethod, checked_single_request
-from asyncsdk.uploads.moved import KEYED
 from asyncsdk.uploads.outcomes import UploadOutcomes, check_jobs
+from asyncsdk.uploads.pacing.admission import AdmissionQueue, Slot
+from asyncsdk.uploads.pacing.concurrency import MOST, START, ConnectionCount
+from asyncsdk.uploads.pacing.connections import Connections
+from asyncsdk.uploads.pacing.throttle import Throttle
+from asyncsdk.uploads.parts.completing import cancelled
 from asyncsdk.uploads.progress import Meter, SharedThroughput
 from asyncsdk.uploads.response_checks import Ids, Others, others_than
-from asyncsdk.uploads.resume import ResumeState
-from asyncsdk.uploads.search import MovedFiles, entries_with, file_ids_in, state_of
-from asyncsdk.uploads.seen import SeenFiles
+from asyncsdk.uploads.resuming.moved import KEYED
+from asyncsdk.uploads.resuming.resume import ResumeState
+from asyncsdk.uploads.resuming.search import MovedFiles, entries_with, file_ids_in, state_of
 from asyncsdk.uploads.settings import check_settings
 from asyncsdk.uploads.sharing import SharedList
-from asyncsdk.uploads.source import Given
-from asyncsdk.uploads.spool import spool_directory
-from asyncsdk.uploads.stream_source import PartMemory
-from asyncsdk.uploads.throttle import Throttle
+from asyncsdk.uploads.sources.source import Given
+from asyncsdk.uploads.sources.spool import spool_directory
+from asyncsdk.uploads.sources.stream_source import PartMemory
+from asyncsdk.uploads.whole.lost import LostFiles
 
 DEFAULT_RETRIES = 5
 MOST_STREAMS = 256  # of files that can't seek: each may keep a thread waiting for as long as it likes

@@ -10,7 +10,7 @@ import statistics
 from collections import Counter
 
 from asyncsdk.uploads.chunking import MIB
-from asyncsdk.uploads.concurrency import ConnectionCount
+from asyncsdk.uploads.pacing.concurrency import ConnectionCount
 from benchmarks.reporting import table
 from tests.uploads.line_models import Fixed, Line, Simulation, lines
 

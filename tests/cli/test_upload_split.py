@@ -14,7 +14,7 @@ import pytest
 from asyncsdk import SourceChangedError, UploadJob
 from asyncsdk.cli.uploads import splitting, upload
 from asyncsdk.server import Fault, LocalServer
-from asyncsdk.uploads import cutting
+from asyncsdk.uploads.jsonl import cutting
 from tests.cli.support import Run, Start
 
 BATCH = ("-p", "batch", "--split")

@@ -24,7 +24,7 @@ from asyncsdk.server import Fault, LocalServer
 from asyncsdk.timing import Timing
 from asyncsdk.uploads.chunking import BLOCK
 from asyncsdk.uploads.journal import Opened, Part
-from asyncsdk.uploads.resume import non_overlapping
+from asyncsdk.uploads.resuming.resume import non_overlapping
 from tests.faults.support import remembered, sha256_of
 from tests.faults.table import Row
 

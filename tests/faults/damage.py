@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 from asyncsdk.uploads.journal import Completing, Opened, Record, Refused
 from asyncsdk.uploads.journal.codec import encode, parse
-from asyncsdk.uploads.resume import ResumeState, Stage, replay
+from asyncsdk.uploads.resuming.resume import ResumeState, Stage, replay
 from asyncsdk.wal import line
 from asyncsdk.wal.line import encode_head
 from tests.journal.support import NOW, completed, opened, part

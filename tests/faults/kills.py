@@ -9,7 +9,7 @@ from typing import Any
 from attrs import define, field, frozen
 
 from asyncsdk.uploads.journal import Completed, Opened, Part, Record
-from asyncsdk.uploads.resume import non_overlapping
+from asyncsdk.uploads.resuming.resume import non_overlapping
 from tests.faults.support import MIB, Job, ServerProcess, make_file, remembered, serving, sha256_of, start, upload
 from tests.faults.table import Row
 

@@ -14,7 +14,7 @@ from attrs import define, field
 
 from asyncsdk import AsyncUploader, FileJournal
 from asyncsdk.threads import DaemonThreadPool
-from asyncsdk.uploads.connections import Connections
+from asyncsdk.uploads.pacing.connections import Connections
 
 TICK = 0.05  # long beside the 5 ms that a busy loop keeps the interpreter from other threads: those don't count
 

@@ -12,7 +12,7 @@ from typing import Any
 from attrs import define
 
 from asyncsdk.uploads.journal import Opened, Part
-from asyncsdk.uploads.resume import non_overlapping
+from asyncsdk.uploads.resuming.resume import non_overlapping
 from tests.faults.support import MIB, Job, ServerProcess, make_file, remembered, serving, start, upload
 from tests.faults.table import Row
 

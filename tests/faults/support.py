@@ -29,7 +29,7 @@ from asyncsdk.server import Fault
 from asyncsdk.uploads.journal import Part, Record
 from asyncsdk.uploads.journal.file import FileLog
 from asyncsdk.uploads.journal.reading import load
-from asyncsdk.uploads.source import Given
+from asyncsdk.uploads.sources.source import Given
 
 MIB = 1 << 20
 LIMIT = 60.0  # seconds after which a process that does not end is a failure
@@ -40,7 +40,7 @@ processes.set_forkserver_preload(
     [
         "__main__",
         "tests.faults.support",
-        "asyncsdk.uploads.run",
+        "asyncsdk.uploads.parts.run",
         "anyio.to_thread",
         "anyio._backends._asyncio",
         "asyncsdk.cli.uploads.transfer",

@@ -15,7 +15,7 @@ import pytest
 from asyncsdk import AsyncUploader, BadRequestError, Client
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.threads import DaemonThreadPool
-from asyncsdk.uploads.source import PathSource
+from asyncsdk.uploads.sources.source import PathSource
 from tests.faults.cancels import HOWS, LIMIT, How, Running, Victim, cancel_at_steps
 from tests.faults.leaving import left_behind, still_left, stopwatch, threads_of, within_a_second
 from tests.faults.table import Row

@@ -11,7 +11,7 @@ from attrs import evolve
 from asyncsdk.errors import JournalVersionError
 from asyncsdk.uploads.journal.codec import encode
 from asyncsdk.uploads.journal.file import FileJournal
-from asyncsdk.uploads.resume import Stage, replay
+from asyncsdk.uploads.resuming.resume import Stage, replay
 from tests.faults.damage import (
     AGAIN,
     ASKED,

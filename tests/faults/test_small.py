@@ -10,7 +10,7 @@ import pytest
 from asyncsdk.uploads.journal import Completed, Completing, Opened, Record
 from asyncsdk.uploads.journal.codec import parse
 from asyncsdk.uploads.journal.file import FileJournal
-from asyncsdk.uploads.resume import Stage, replay
+from asyncsdk.uploads.resuming.resume import Stage, replay
 from asyncsdk.wal import ranges
 from tests.faults.power import Recorder
 from tests.faults.small import Method, Run, kill_small_uploads, lost_answers, make_files, put_rivals

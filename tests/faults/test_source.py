@@ -13,7 +13,7 @@ from attrs import define, field
 from asyncsdk import Progress, SourceChangedError
 from asyncsdk.timing import Timing
 from asyncsdk.uploads.checksum import ContentHash
-from asyncsdk.uploads.source import Source
+from asyncsdk.uploads.sources.source import Source
 from tests.faults.scene import PART, SIZE, Scene
 
 Change = Callable[[Path], None]

@@ -20,7 +20,7 @@ from attrs import evolve
 from asyncsdk.uploads.journal import Completing, Expired, JournalEntry, Record
 from asyncsdk.uploads.journal.codec import parse
 from asyncsdk.uploads.journal.file import FileJournal
-from asyncsdk.uploads.resume import Stage, replay
+from asyncsdk.uploads.resuming.resume import Stage, replay
 from asyncsdk.wal import disk, ranges, segments, shared
 from asyncsdk.wal.line import encode_line, iso
 from tests.journal.support import KEY, NOW, completed, opened, part

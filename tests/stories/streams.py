@@ -15,7 +15,7 @@ import aiohttp
 import anyio
 from aiohttp.base_protocol import BaseProtocol
 
-from asyncsdk.uploads.source import Given
+from asyncsdk.uploads.sources.source import Given
 from tests.stories.support import MIB
 
 SO_LARGE = 2**30  # that nothing is held back: there is no connection behind it

@@ -12,7 +12,7 @@ import pytest
 from asyncsdk import AsyncUploader, BadRequestError, Client, FileJournal, InternalServerError
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.timing import Timing
-from asyncsdk.uploads.resume import replay
+from asyncsdk.uploads.resuming.resume import replay
 from tests.uploads.upload_helpers import until
 
 MIB = 1 << 20

@@ -13,8 +13,8 @@ from asyncsdk.http.body import Body
 from asyncsdk.images.bulk.worker import EditWorker
 from asyncsdk.images.pictures import LoadedEdit
 from asyncsdk.models import EditedImage
-from asyncsdk.uploads.file_run import FileRun
-from asyncsdk.uploads.run import UploadRun
+from asyncsdk.uploads.parts.run import UploadRun
+from asyncsdk.uploads.whole.file_run import FileRun
 from tests.stories.edits import jobs
 from tests.stories.support import MakeFile
 

@@ -21,9 +21,9 @@ from attrs import define, field
 from asyncsdk import AsyncUploader, Client, Progress, UploadJob
 from asyncsdk.events import RequestEvent
 from asyncsdk.server import Fault, LocalServer, ServerProcess
-from asyncsdk.uploads.concurrency import LEAST, MOST, START, WINDOW_SECONDS, ConnectionCount
-from asyncsdk.uploads.measuring import Observation
-from asyncsdk.uploads.source import Given
+from asyncsdk.uploads.pacing.concurrency import LEAST, MOST, START, WINDOW_SECONDS, ConnectionCount
+from asyncsdk.uploads.pacing.measuring import Observation
+from asyncsdk.uploads.sources.source import Given
 from tests.raw_server import PART, UPLOAD, Received, Talk, client_of, reply, serving
 from tests.stories.support import MIB, md5_of
 

@@ -25,7 +25,7 @@ from asyncsdk import (
 )
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.timing import Timing
-from asyncsdk.uploads.resume import Stage, replay
+from asyncsdk.uploads.resuming.resume import Stage, replay
 from asyncsdk.wal import ranges
 from tests.faults.leaving import threads_of
 from tests.stories.support import MIB, MakeFile

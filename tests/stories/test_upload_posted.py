@@ -22,9 +22,9 @@ from asyncsdk import (
 from asyncsdk.events import Progress
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.timing import Timing
-from asyncsdk.uploads.file_run import FileRun
 from asyncsdk.uploads.method import LARGEST_POST, UploadMethod
-from asyncsdk.uploads.resume import Stage, replay
+from asyncsdk.uploads.resuming.resume import Stage, replay
+from asyncsdk.uploads.whole.file_run import FileRun
 from tests.stories.support import MIB, MakeFile, interrupted, md5_of
 
 BLOCK = MIB // 2

@@ -14,7 +14,7 @@ from asyncsdk.events import Progress
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.timing import Timing
 from asyncsdk.uploads.journal import Posting
-from asyncsdk.uploads.resume import Stage, replay
+from asyncsdk.uploads.resuming.resume import Stage, replay
 from tests.stories.support import MIB, MakeFile
 
 BRIEF = Timing(first_delay=0.01, file_answer=0.3, file_search=0.5, file_search_interval=0.05)

@@ -23,7 +23,7 @@ from asyncsdk import (
     api,
 )
 from asyncsdk.server import Fault, LocalServer
-from asyncsdk.uploads.connections import PartPlace
+from asyncsdk.uploads.pacing.connections import PartPlace
 from tests.faults.leaving import connections_of
 from tests.stories.support import MIB, MakeFile, interrupted
 

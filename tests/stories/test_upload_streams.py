@@ -34,12 +34,12 @@ from asyncsdk import (
     UploadResult,
 )
 from asyncsdk.server import Fault, LocalServer
-from asyncsdk.uploads import spool
 from asyncsdk.uploads import uploader as uploads
 from asyncsdk.uploads.checksum import ContentHash
 from asyncsdk.uploads.chunking import BLOCK
 from asyncsdk.uploads.method import METHODS
-from asyncsdk.uploads.stream_source import STREAM_MEMORY, PartMemory
+from asyncsdk.uploads.sources import spool
+from asyncsdk.uploads.sources.stream_source import STREAM_MEMORY, PartMemory
 from asyncsdk.wal import disk
 from tests.server.support import until
 from tests.stories.streams import CONTENT, KINDS, AsyncFile, FormPart, pieces, pipe

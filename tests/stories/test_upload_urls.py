@@ -30,8 +30,8 @@ from asyncsdk.remote.reading import FIRST_RANGE
 from asyncsdk.remote.stores import RemoteStores
 from asyncsdk.remote.writing import put
 from asyncsdk.server import Fault, LocalServer
-from asyncsdk.uploads import remote_source
-from asyncsdk.uploads.resume import replay
+from asyncsdk.uploads.resuming.resume import replay
+from asyncsdk.uploads.sources import remote_source
 from tests.jsonl import json_lines
 from tests.remote.conftest import IMPATIENT
 from tests.remote.web import WebStore, web_store

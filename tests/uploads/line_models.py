@@ -18,8 +18,8 @@ from typing import Protocol
 from attrs import define, evolve, field, frozen
 
 from asyncsdk.uploads.chunking import LARGEST_FILE, MIB, fitting_part_size, usual_part_size
-from asyncsdk.uploads.concurrency import PAUSE_SECONDS, START, WINDOW_SECONDS
-from asyncsdk.uploads.measuring import Observation
+from asyncsdk.uploads.pacing.concurrency import PAUSE_SECONDS, START, WINDOW_SECONDS
+from asyncsdk.uploads.pacing.measuring import Observation
 
 STEP = 0.025  # seconds
 MBIT = 1e6 / 8

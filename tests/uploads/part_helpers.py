@@ -18,8 +18,8 @@ from asyncsdk.models import UploadPart
 from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.body import Buffers, PartBody, PartSource
 from asyncsdk.uploads.chunking import BLOCK, Range
-from asyncsdk.uploads.readers import BytesSource, Source
-from asyncsdk.uploads.throttle import Throttle
+from asyncsdk.uploads.pacing.throttle import Throttle
+from asyncsdk.uploads.sources.readers import BytesSource, Source
 from tests.raw_server import PART, RawServer, client_of, reply
 
 LARGE = os.urandom(5 * BLOCK + 17)

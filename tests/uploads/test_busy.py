@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from asyncsdk.uploads import busy
-from asyncsdk.uploads.busy import busy_seconds
+from asyncsdk.uploads.pacing import busy
+from asyncsdk.uploads.pacing.busy import busy_seconds
 
 SPIN = "while True: pass"
 

@@ -16,8 +16,8 @@ from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asyncsdk.uploads.concurrency import LEAST, MOST, START, WINDOW_SECONDS, ConnectionCount
-from asyncsdk.uploads.measuring import Observation
+from asyncsdk.uploads.pacing.concurrency import LEAST, MOST, START, WINDOW_SECONDS, ConnectionCount
+from asyncsdk.uploads.pacing.measuring import Observation
 from tests.uploads.line_models import MBIT, Controller, Fixed, Simulation, lines
 
 SEEDS = range(5)

@@ -12,11 +12,11 @@ from aiohttp import ClientConnectionResetError
 from asyncsdk.errors import APIConnectionError, APITimeoutError
 from asyncsdk.http.body import ChunksBody
 from asyncsdk.http.stall import SocketProgress
-from asyncsdk.uploads.admission import AdmissionQueue
 from asyncsdk.uploads.chunking import BLOCK
-from asyncsdk.uploads.concurrency import MOST, START, ConnectionCount
-from asyncsdk.uploads.connections import Connections, PartPlace, is_refusal
-from asyncsdk.uploads.measuring import Observation
+from asyncsdk.uploads.pacing.admission import AdmissionQueue
+from asyncsdk.uploads.pacing.concurrency import MOST, START, ConnectionCount
+from asyncsdk.uploads.pacing.connections import Connections, PartPlace, is_refusal
+from asyncsdk.uploads.pacing.measuring import Observation
 from asyncsdk.uploads.progress import Meter, SharedThroughput
 
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncsdk.uploads.cutting import LineCutter, Piece, numbered
-from asyncsdk.uploads.jsonl import JsonlCheck
+from asyncsdk.uploads.jsonl.cutting import LineCutter, Piece, numbered
+from asyncsdk.uploads.jsonl.rules import JsonlCheck
 
 
 def request(number: int, **other: object) -> bytes:

@@ -23,8 +23,8 @@ from asyncsdk.uploads import checksum as module
 from asyncsdk.uploads.checksum import ContentHash, check_same, encoded_md5
 from asyncsdk.uploads.chunking import BLOCK, Range
 from asyncsdk.uploads.journal import Completed, Completing
-from asyncsdk.uploads.readers import BytesSource, Source
-from asyncsdk.uploads.source import open_source
+from asyncsdk.uploads.sources.readers import BytesSource, Source
+from asyncsdk.uploads.sources.source import open_source
 from tests.uploads.upload_helpers import Gate, Slow, closing, until
 
 RANDOM = random.Random(7).randbytes(4 * BLOCK + 2)

@@ -12,9 +12,9 @@ from asyncsdk.clock import Clock
 from asyncsdk.errors import UploadExpiredError, UploadTooSlowError
 from asyncsdk.events import Progress
 from asyncsdk.timing import Timing
-from asyncsdk.uploads.deadline import seconds_short, typed_rate, watch_deadline
+from asyncsdk.uploads.parts.deadline import seconds_short, typed_rate, watch_deadline
+from asyncsdk.uploads.parts.session import Session
 from asyncsdk.uploads.progress import Meter
-from asyncsdk.uploads.session import Session
 
 MB, GB = 10**6, 10**9
 WATCHED_CLOSELY = Timing(deadline_check=0.01)

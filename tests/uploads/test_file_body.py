@@ -15,8 +15,8 @@ from asyncsdk.server import Fault, LocalServer
 from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.body import Buffers, PartBody, PartSource
 from asyncsdk.uploads.chunking import BLOCK, Range
-from asyncsdk.uploads.readers import BytesSource
-from asyncsdk.uploads.throttle import Throttle
+from asyncsdk.uploads.pacing.throttle import Throttle
+from asyncsdk.uploads.sources.readers import BytesSource
 from tests.uploads.part_helpers import LARGE
 
 Make = Callable[[bytes], Request[File]]

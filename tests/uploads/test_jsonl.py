@@ -11,11 +11,11 @@ from hypothesis import strategies as some
 
 from asyncsdk.errors import SourceError
 from asyncsdk.threads import DaemonThreadPool
-from asyncsdk.uploads import inspection, jsonl
-from asyncsdk.uploads.inspection import inspect
 from asyncsdk.uploads.job import UploadJob
-from asyncsdk.uploads.jsonl import Depth, JsonlCheck, is_jsonl
-from asyncsdk.uploads.readers import BytesSource
+from asyncsdk.uploads.jsonl import inspection, rules
+from asyncsdk.uploads.jsonl.inspection import inspect
+from asyncsdk.uploads.jsonl.rules import Depth, JsonlCheck, is_jsonl
+from asyncsdk.uploads.sources.readers import BytesSource
 
 BOM = b"\xef\xbb\xbf"
 GOOD = b'{"messages": []}'
@@ -83,7 +83,7 @@ def test_the_first_problems_are_named_and_the_rest_is_not_looked_at() -> None:
     check.feed(b"\n" * 20)
     assert list(map(str, check.problems)) == [f"line {number}: it is blank" for number in range(1, 6)]
     assert check.is_over
-    said = jsonl.refusal("t.jsonl", "fine-tune", check.problems)
+    said = rules.refusal("t.jsonl", "fine-tune", check.problems)
     assert said.startswith("t.jsonl is not a file that fine-tuning takes:\n  line 1: it is blank\n  line 2")
     assert said.endswith('and perhaps more.\n  Correct it, or send it as it is with check="none". Nothing was sent.')
 
@@ -201,7 +201,7 @@ def test_of_ids_exactly_those_that_came_before_are_named(numbers: list[int]) -> 
 
 
 def test_of_a_line_that_is_too_long_to_hold_the_edges_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jsonl, "LONGEST_LINE", 50)
+    monkeypatch.setattr(rules, "LONGEST_LINE", 50)
     long = b'{"a": "' + b"x" * 200 + b'"}'
     for line, right in {
         long: True,

@@ -19,9 +19,9 @@ from asyncsdk.models import File
 from asyncsdk.retry import Retry
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.timing import DEFAULT_TIMING, Timing
-from asyncsdk.uploads.lost import LostFiles
-from asyncsdk.uploads.lost_files import LostRequest, NotThere, OutcomeUnknown, OwnFile, Verdict
 from asyncsdk.uploads.response_checks import Content
+from asyncsdk.uploads.whole.lost import LostFiles
+from asyncsdk.uploads.whole.lost_files import LostRequest, NotThere, OutcomeUnknown, OwnFile, Verdict
 
 QUICK = evolve(DEFAULT_TIMING, first_delay=0.01, file_search=0.4)
 NAME = "a.jsonl"
@@ -291,7 +291,7 @@ async def test_without_a_network_it_is_unknown() -> None:
 
 
 async def test_it_is_found_in_a_list_of_many_pages_while_others_upload(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("asyncsdk.uploads.listed.PAGE_FILES", 7)
+    monkeypatch.setattr("asyncsdk.uploads.listing.listed.PAGE_FILES", 7)
     async with scene(timing=DEFAULT_TIMING) as at:
         lost = await at.lose(b"ours", MADE)
         for number in range(60):
@@ -311,7 +311,7 @@ async def test_it_is_found_in_a_list_of_many_pages_while_others_upload(monkeypat
 
 
 async def test_what_is_older_than_the_request_is_not_listed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("asyncsdk.uploads.listed.PAGE_FILES", 7)
+    monkeypatch.setattr("asyncsdk.uploads.listing.listed.PAGE_FILES", 7)
     hours = [0.0]
     async with scene(lambda: time.time() + 3600 * hours[0]) as at:
         for number in range(60):

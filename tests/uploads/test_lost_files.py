@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncsdk.models import File
-from asyncsdk.uploads.lost_files import (
+from asyncsdk.uploads.response_checks import Content
+from asyncsdk.uploads.whole.lost_files import (
     CLOCK_SECONDS,
     LISTED_SECONDS,
     ListAgain,
@@ -28,7 +29,6 @@ from asyncsdk.uploads.lost_files import (
     Verdict,
     decide,
 )
-from asyncsdk.uploads.response_checks import Content
 
 BEGAN, UNTIL = 1_795_000_000.0, 1_795_000_120.0
 

@@ -25,7 +25,8 @@ from asyncsdk.uploads.job import Fields
 from asyncsdk.uploads.journal import Completed, Expired, Opened, Part, Posting, Record, Refused, may_be_a_file
 from asyncsdk.uploads.journal.retention import COMPLETED_SECONDS, uploads_until
 from asyncsdk.uploads.method import LARGEST_POST, check_method, checked_single_request, choose, goes_on
-from asyncsdk.uploads.posting import (
+from asyncsdk.uploads.resuming.resume import Stage, replay
+from asyncsdk.uploads.whole.posting import (
     is_posted,
     lost_request,
     made_nothing,
@@ -34,7 +35,6 @@ from asyncsdk.uploads.posting import (
     posting_record,
     slowest_rate,
 )
-from asyncsdk.uploads.resume import Stage, replay
 
 MIB = 1 << 20
 NOW = 1_795_000_000

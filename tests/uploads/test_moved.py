@@ -13,9 +13,17 @@ from asyncsdk.uploads.checksum import ContentHash, check_its_content
 from asyncsdk.uploads.chunking import BLOCK
 from asyncsdk.uploads.job import Fields
 from asyncsdk.uploads.journal import Cancelled, Completing, JournalEntry, Opened, Record
-from asyncsdk.uploads.moved import LEAST_BYTES, MovedSource, OtherContentError, can_go_on, large, newest_first, note
-from asyncsdk.uploads.readers import BytesSource
-from asyncsdk.uploads.resume import replay
+from asyncsdk.uploads.resuming.moved import (
+    LEAST_BYTES,
+    MovedSource,
+    OtherContentError,
+    can_go_on,
+    large,
+    newest_first,
+    note,
+)
+from asyncsdk.uploads.resuming.resume import replay
+from asyncsdk.uploads.sources.readers import BytesSource
 from tests.journal.support import NOW, completed, opened, part
 
 BEGUN = opened(expires_after=None)

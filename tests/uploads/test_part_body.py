@@ -14,8 +14,8 @@ from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.body import PartBody, next_slice
 from asyncsdk.uploads.checksum import ContentHash
 from asyncsdk.uploads.chunking import BLOCK, Range
-from asyncsdk.uploads.readers import BytesSource
-from asyncsdk.uploads.throttle import Throttle
+from asyncsdk.uploads.pacing.throttle import Throttle
+from asyncsdk.uploads.sources.readers import BytesSource
 from tests.raw_server import Talk, answering, reply, serving
 from tests.uploads.part_helpers import LARGE, NARROW, TAKEN, WHOLE, line_to
 from tests.uploads.upload_helpers import Gate, Slow, until

@@ -16,8 +16,8 @@ from attrs import define, field
 from asyncsdk.errors import APITimeoutError
 from asyncsdk.uploads.body import PartBody
 from asyncsdk.uploads.chunking import Range
-from asyncsdk.uploads.readers import BytesSource, Identity
-from asyncsdk.uploads.throttle import Throttle
+from asyncsdk.uploads.pacing.throttle import Throttle
+from asyncsdk.uploads.sources.readers import BytesSource, Identity
 from tests.raw_server import Talk, answering, serving
 from tests.uploads.part_helpers import LARGE, NARROW, TAKEN, line_to
 from tests.uploads.upload_helpers import Slow

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from asyncsdk.errors import ConfigurationError
 from asyncsdk.settings import Settings
-from asyncsdk.uploads import resume
 from asyncsdk.uploads.chunking import BLOCK, Pending, covers, gaps
 from asyncsdk.uploads.journal import Cancelled, Completed, Completing, Expired, Opened, Part, Record, Refused
-from asyncsdk.uploads.resume import ResumeState, Stage, non_overlapping, replay, span_of, upload_key, why_again
+from asyncsdk.uploads.resuming import resume
+from asyncsdk.uploads.resuming.resume import ResumeState, Stage, non_overlapping, replay, span_of, upload_key, why_again
 
 SIZE = 20 * BLOCK + 17
 blocks = st.integers(0, 22)

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
-from asyncsdk.uploads.rounds import Rounds
+from asyncsdk.uploads.listing.rounds import Rounds
 
 Work = Callable[[Sequence[int]], Awaitable[list[int]]]
 

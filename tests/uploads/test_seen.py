@@ -14,9 +14,9 @@ from asyncsdk.errors import APIStatusError, ResponseMismatchError
 from asyncsdk.models import File
 from asyncsdk.retry import Retry
 from asyncsdk.server import Fault, LocalServer
-from asyncsdk.uploads import seen as seen_module
+from asyncsdk.uploads.listing import seen as seen_module
+from asyncsdk.uploads.listing.seen import FEW, SeenFiles
 from asyncsdk.uploads.response_checks import Content
-from asyncsdk.uploads.seen import FEW, SeenFiles
 
 
 @pytest.fixture

@@ -18,8 +18,15 @@ from asyncsdk.http.decode import STATUS_ERRORS
 from asyncsdk.models import Upload
 from asyncsdk.settings import Settings
 from asyncsdk.uploads.job import Fields
-from asyncsdk.uploads.readers import Identity
-from asyncsdk.uploads.session import ForgottenError, Session, may_mean_completed, opened_record, raise_refusal, refusal
+from asyncsdk.uploads.parts.session import (
+    ForgottenError,
+    Session,
+    may_mean_completed,
+    opened_record,
+    raise_refusal,
+    refusal,
+)
+from asyncsdk.uploads.sources.readers import Identity
 
 NOW, EXPIRES = 10_000, 13_600
 SAYS_NOTHING = {401, 403, 408, 413, 429, 500, 502, 503, 520}  # about the upload

@@ -20,8 +20,8 @@ import pytest
 from asyncsdk.errors import SourceError
 from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.chunking import LARGEST_FILE
-from asyncsdk.uploads.readers import Identity
-from asyncsdk.uploads.source import Given, fill, open_source
+from asyncsdk.uploads.sources.readers import Identity
+from asyncsdk.uploads.sources.source import Given, fill, open_source
 from tests.uploads.upload_helpers import CONTENT, closing, content_of, descriptors_of
 
 

@@ -18,8 +18,8 @@ import pytest
 from asyncsdk.errors import SourceError
 from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.chunking import BLOCK
-from asyncsdk.uploads.readers import BytesSource, FileSource
-from asyncsdk.uploads.source import PathSource, Source, fill, open_source
+from asyncsdk.uploads.sources.readers import BytesSource, FileSource
+from asyncsdk.uploads.sources.source import PathSource, Source, fill, open_source
 from tests.uploads.upload_helpers import CONTENT, Gate, closing, descriptors_of, patch_preadv, until
 
 
@@ -64,7 +64,7 @@ async def test_a_scope_that_is_cancelled_while_a_disk_is_stuck_ends_at_once(
 async def test_a_descriptor_is_closed_by_its_last_reader_which_is_said(
     path: Path, threads: DaemonThreadPool, stuck: Gate, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "asyncsdk.uploads.source")
+    caplog.set_level(logging.INFO, "asyncsdk.uploads.sources.source")
     source = await open_source(path, threads)
     reading = asyncio.create_task(fill(source, threads, 0, view := memoryview(bytearray(BLOCK))))
     await until(stuck.reached.is_set)

@@ -20,7 +20,7 @@ import pytest
 
 from asyncsdk import AsyncUploader, Client, SourceError
 from asyncsdk.server import LocalServer
-from asyncsdk.uploads import readers
+from asyncsdk.uploads.sources import readers
 from tests.uploads.upload_helpers import CONTENT
 
 

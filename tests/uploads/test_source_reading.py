@@ -14,8 +14,8 @@ import pytest
 from asyncsdk.errors import SourceChangedError, UploadError
 from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.chunking import BLOCK
-from asyncsdk.uploads.readers import BytesSource, Identity
-from asyncsdk.uploads.source import PathSource, fill, open_source
+from asyncsdk.uploads.sources.readers import BytesSource, Identity
+from asyncsdk.uploads.sources.source import PathSource, fill, open_source
 from tests.uploads.upload_helpers import CONTENT, closing, content_of, patch_preadv
 
 # the page cache, and threads for the rest

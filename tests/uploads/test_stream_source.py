@@ -10,10 +10,10 @@ import pytest
 
 from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.chunking import BLOCK, Range
-from asyncsdk.uploads.readers import Identity
-from asyncsdk.uploads.remote_source import RemoteSource
-from asyncsdk.uploads.stream import Producer
-from asyncsdk.uploads.stream_source import PartMemory, StreamSource
+from asyncsdk.uploads.sources.readers import Identity
+from asyncsdk.uploads.sources.remote_source import RemoteSource
+from asyncsdk.uploads.sources.stream import Producer
+from asyncsdk.uploads.sources.stream_source import PartMemory, StreamSource
 
 SIZE = 4 * BLOCK
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncsdk.uploads.chunking import BLOCK, MIB
-from asyncsdk.uploads.throttle import SMALLEST_SLICE, Throttle
+from asyncsdk.uploads.pacing.throttle import SMALLEST_SLICE, Throttle
 
 
 @given(

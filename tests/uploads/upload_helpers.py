@@ -14,8 +14,8 @@ from attrs import define, field
 
 from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.chunking import BLOCK
-from asyncsdk.uploads.readers import Identity
-from asyncsdk.uploads.source import Source, fill
+from asyncsdk.uploads.sources.readers import Identity
+from asyncsdk.uploads.sources.source import Source, fill
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
 Preadv = Callable[..., int]

@@ -10,7 +10,7 @@ from attrs import asdict, frozen
 from asyncsdk.cli import units
 from asyncsdk.errors import ConfigurationError
 from asyncsdk.uploads.journal import JournalEntry, Posting
-from asyncsdk.uploads.resume import ResumeState, Stage, replay
+from asyncsdk.uploads.resuming.resume import ResumeState, Stage, replay
 
 UNDER_WAY = {"pending", "completing"}
 NOTHING_THERE = "no uploads in the journal"

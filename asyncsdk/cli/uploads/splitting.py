@@ -14,8 +14,8 @@ from attrs import evolve, frozen
 from asyncsdk.cli.uploads.standard_input import DASH
 from asyncsdk.errors import AsyncSDKError, ConfigurationError, SourceChangedError, SourceError
 from asyncsdk.files import in_thread
-from asyncsdk.uploads.cutting import LineCutter, Piece, numbered
-from asyncsdk.uploads.jsonl import JsonlCheck, refusal
+from asyncsdk.uploads.jsonl.cutting import LineCutter, Piece, numbered
+from asyncsdk.uploads.jsonl.rules import JsonlCheck, refusal
 
 if TYPE_CHECKING:
     from asyncsdk.cli.options import UploadOptions

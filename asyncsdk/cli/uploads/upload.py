@@ -59,8 +59,8 @@ async def upload(
     from asyncsdk.cli.display import choose
     from asyncsdk.cli.uploads.transfer import Transfer, UploadsView
     from asyncsdk.remote.stores import RemoteStores
-    from asyncsdk.uploads.concurrency import MOST
     from asyncsdk.uploads.journal.file import open_journal
+    from asyncsdk.uploads.pacing.concurrency import MOST
     from asyncsdk.uploads.sharing import SharedList, anywhere
 
     out, began = Out(output, goes_on=True), time.monotonic()

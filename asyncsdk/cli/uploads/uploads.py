@@ -110,7 +110,7 @@ async def resume(
     from asyncsdk.cli.display import choose
     from asyncsdk.cli.uploads.listing import chosen, moved, names, nothing_stopped
     from asyncsdk.cli.uploads.transfer import Transfer, UploadsView
-    from asyncsdk.uploads.concurrency import MOST
+    from asyncsdk.uploads.pacing.concurrency import MOST
     from asyncsdk.uploads.uploader import DEFAULT_RETRIES, AsyncUploader
 
     records = _journal(journal, no_lock=no_lock)
@@ -246,7 +246,7 @@ def _not_kept(place: str | None) -> str:
 
 async def _remembered(journal: Journal) -> list[Remembered]:
     from asyncsdk.cli.uploads.listing import oldest_first, remembered
-    from asyncsdk.uploads.search import each_entry
+    from asyncsdk.uploads.resuming.search import each_entry
 
     now = time.time()
     found = [

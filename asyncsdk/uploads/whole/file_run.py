@@ -20,16 +20,21 @@ from asyncsdk.events import UploadPhase
 from asyncsdk.models import File, to_json
 from asyncsdk.ratelimit import Permit
 from asyncsdk.retry import Retry
-from asyncsdk.uploads.admission import Slot
 from asyncsdk.uploads.advice import COMPARE
 from asyncsdk.uploads.body import PartAttempt
 from asyncsdk.uploads.checksum import check_same, check_unchanged
 from asyncsdk.uploads.chunking import BLOCK, Range
 from asyncsdk.uploads.job import UploadResult
 from asyncsdk.uploads.journal import Completed, Expired, Posting, Refused
-from asyncsdk.uploads.lost import AsksTaken
-from asyncsdk.uploads.lost_files import CLOCK_SECONDS, NotThere, OutcomeUnknown, OwnFile
-from asyncsdk.uploads.posting import (
+from asyncsdk.uploads.pacing.admission import Slot
+from asyncsdk.uploads.response_checks import not_posted
+from asyncsdk.uploads.resuming.resume import replay
+from asyncsdk.uploads.reuse import SourceRun, reporting
+from asyncsdk.uploads.sources.readers import BytesSource, Identity
+from asyncsdk.uploads.sources.source import Source, fill
+from asyncsdk.uploads.whole.lost import AsksTaken
+from asyncsdk.uploads.whole.lost_files import CLOCK_SECONDS, NotThere, OutcomeUnknown, OwnFile
+from asyncsdk.uploads.whole.posting import (
     is_rate_limit,
     lost_request,
     made_nothing,
@@ -39,11 +44,6 @@ from asyncsdk.uploads.posting import (
     posting_record,
     slowest_rate,
 )
-from asyncsdk.uploads.readers import BytesSource, Identity
-from asyncsdk.uploads.response_checks import not_posted
-from asyncsdk.uploads.resume import replay
-from asyncsdk.uploads.reuse import SourceRun, reporting
-from asyncsdk.uploads.source import Source, fill
 
 log = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from asyncsdk.settings import Settings
 from asyncsdk.uploads.chunking import MIB
 from asyncsdk.uploads.job import Fields
 from asyncsdk.uploads.journal import JournalEntry, Opened, Record
-from asyncsdk.uploads.resume import Stage, replay
+from asyncsdk.uploads.resuming.resume import Stage, replay
 
 LEAST_BYTES = 8 * MIB  # smaller files are sent again sooner than a large journal is looked through
 KEYED = "key:"

@@ -33,9 +33,7 @@ from asyncsdk.retry import Retry, may_have_acted
 from asyncsdk.uploads.advice import OF_ANOTHER_TIME
 from asyncsdk.uploads.checksum import encoded_md5
 from asyncsdk.uploads.journal import Cancelled, Completed, Completing, Expired, Log, Posting, Refused
-from asyncsdk.uploads.response_checks import Content, Ids, Others, not_cancelled, not_completed
-from asyncsdk.uploads.resume import Stage, replay
-from asyncsdk.uploads.session import (
+from asyncsdk.uploads.parts.session import (
     SETTLED_AFTER,
     TRANSIENT,
     ForgottenError,
@@ -44,6 +42,8 @@ from asyncsdk.uploads.session import (
     may_mean_completed,
     raise_refusal,
 )
+from asyncsdk.uploads.response_checks import Content, Ids, Others, not_cancelled, not_completed
+from asyncsdk.uploads.resuming.resume import Stage, replay
 
 log = logging.getLogger(__name__)
 

@@ -19,9 +19,9 @@ from asyncsdk.errors import SourceChangedError, SourceError
 from asyncsdk.remote.address import local_directory
 from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.chunking import LARGEST_FILE, MIB, checked_size
-from asyncsdk.uploads.readers import Identity
-from asyncsdk.uploads.source import PathSource
-from asyncsdk.uploads.stream import ByteStream
+from asyncsdk.uploads.sources.readers import Identity
+from asyncsdk.uploads.sources.source import PathSource
+from asyncsdk.uploads.sources.stream import ByteStream
 from asyncsdk.wal import disk
 
 SPOOL = "ASYNCSDK_SPOOL"

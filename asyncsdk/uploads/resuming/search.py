@@ -17,9 +17,9 @@ from attrs import define, field
 from asyncsdk.errors import ConfigurationError, JournalError
 from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.journal import Completed, Journal, JournalEntry, Opened
-from asyncsdk.uploads.moved import LEAST_BYTES, MovedSource, large, newest_first
-from asyncsdk.uploads.resume import ResumeState, replay
-from asyncsdk.uploads.source import is_still_at
+from asyncsdk.uploads.resuming.moved import LEAST_BYTES, MovedSource, large, newest_first
+from asyncsdk.uploads.resuming.resume import ResumeState, replay
+from asyncsdk.uploads.sources.source import is_still_at
 
 DAY = 86_400.0
 CLOCKS_DIFFER = DAY  # seconds at most: that of the disk of a file, that of the journal's, and one that was set

@@ -14,7 +14,7 @@ from asyncsdk.models import Upload
 from asyncsdk.settings import Settings
 from asyncsdk.uploads.job import Fields
 from asyncsdk.uploads.journal import Opened, Part
-from asyncsdk.uploads.source import Identity
+from asyncsdk.uploads.sources.source import Identity
 
 TRANSIENT = frozenset({401, 403, 408, 413, 429})
 USUAL_LIFE = 3600  # seconds that OpenAI keeps an upload; for servers that don't say

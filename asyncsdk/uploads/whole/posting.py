@@ -10,8 +10,8 @@ from asyncsdk.settings import Settings
 from asyncsdk.unique import token
 from asyncsdk.uploads.job import Fields
 from asyncsdk.uploads.journal import Posting
-from asyncsdk.uploads.lost_files import LostRequest
 from asyncsdk.uploads.response_checks import Content
+from asyncsdk.uploads.whole.lost_files import LostRequest
 
 _PREFIX = "post_"
 _SLOWEST = 4096  # bytes a second: a line below that does not bring a file within a request

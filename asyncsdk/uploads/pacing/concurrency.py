@@ -18,7 +18,7 @@ from enum import Enum
 
 from attrs import define, field
 
-from asyncsdk.uploads.measuring import HELD_BACK, IN_USE, Duel, Measure, Noise, Observation
+from asyncsdk.uploads.pacing.measuring import HELD_BACK, IN_USE, Duel, Measure, Noise, Observation
 
 LEAST, START, MOST = 4, 8, 32
 WINDOW_SECONDS = 0.25  # how often `observe` is to be called

@@ -9,8 +9,8 @@ import anyio
 from asyncsdk.clock import Clock
 from asyncsdk.errors import UploadTooSlowError
 from asyncsdk.timing import DEFAULT_TIMING, Timing
+from asyncsdk.uploads.parts.session import CLOCK_GRAIN, Session
 from asyncsdk.uploads.progress import Meter
-from asyncsdk.uploads.session import CLOCK_GRAIN, Session
 
 MARGIN = 1.2  # a line may become faster
 FASTER = "Use a faster connection or a smaller file."

@@ -14,8 +14,8 @@ from asyncsdk.errors import SourceChangedError
 from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.checksum import ContentHash
 from asyncsdk.uploads.chunking import BLOCK, MIB, Range, checked_size
-from asyncsdk.uploads.readers import Identity
-from asyncsdk.uploads.stream import ByteStream, Producer
+from asyncsdk.uploads.sources.readers import Identity
+from asyncsdk.uploads.sources.stream import ByteStream, Producer
 
 STREAM_MEMORY = 64 * MIB  # of the parts of all streams of an uploader, whatever the number of its connections
 

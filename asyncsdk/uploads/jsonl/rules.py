@@ -14,7 +14,7 @@ from typing import Any, Literal
 from attrs import define, field, frozen
 from xxhash import xxh3_128_digest
 
-from asyncsdk.uploads.cutting import MOST_REQUESTS, LineCutter
+from asyncsdk.uploads.jsonl.cutting import MOST_REQUESTS, LineCutter
 
 Depth = Literal["none", "ends", "full"]
 PURPOSES = frozenset({"fine-tune", "batch"})

@@ -15,7 +15,6 @@ from attrs import define, field
 from asyncsdk import tasks
 from asyncsdk.errors import ResponseMismatchError, SourceChangedError, UploadError
 from asyncsdk.events import UploadPhase
-from asyncsdk.uploads.admission import Slot
 from asyncsdk.uploads.checksum import ContentHash
 from asyncsdk.uploads.chunking import (
     BLOCK,
@@ -27,12 +26,13 @@ from asyncsdk.uploads.chunking import (
     stream_part_size,
 )
 from asyncsdk.uploads.journal import Expired, Part
-from asyncsdk.uploads.remote_source import RemoteSource
-from asyncsdk.uploads.resume import non_overlapping, span_of
-from asyncsdk.uploads.run import UploadRun
-from asyncsdk.uploads.sending import Sending
-from asyncsdk.uploads.session import Session
-from asyncsdk.uploads.stream_source import StreamSource
+from asyncsdk.uploads.pacing.admission import Slot
+from asyncsdk.uploads.parts.run import UploadRun
+from asyncsdk.uploads.parts.sending import Sending
+from asyncsdk.uploads.parts.session import Session
+from asyncsdk.uploads.resuming.resume import non_overlapping, span_of
+from asyncsdk.uploads.sources.remote_source import RemoteSource
+from asyncsdk.uploads.sources.stream_source import StreamSource
 
 MOST_UNHASHED = 2  # parts that were filled: one more takes memory and is no sooner at the server
 

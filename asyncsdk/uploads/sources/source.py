@@ -19,7 +19,7 @@ from asyncsdk.given import NamedContent, SourceGiven, is_stream, opens_stream, s
 from asyncsdk.remote.address import hint_of_url, local_path
 from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.chunking import checked_size
-from asyncsdk.uploads.readers import BytesSource, Identity, Source, fill_whole, instead_of, source_over
+from asyncsdk.uploads.sources.readers import BytesSource, Identity, Source, fill_whole, instead_of, source_over
 
 __all__ = ["Given", "Identity", "PathSource", "Source", "fill", "is_still_at", "open_source"]
 

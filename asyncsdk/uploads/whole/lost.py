@@ -26,8 +26,10 @@ from asyncsdk.errors import (
 from asyncsdk.http.response import Stream
 from asyncsdk.models import File
 from asyncsdk.retry import Retry
-from asyncsdk.uploads.listed import file_of, file_pages, is_newest_first, may_be_since, may_have
-from asyncsdk.uploads.lost_files import (
+from asyncsdk.uploads.listing.listed import file_of, file_pages, is_newest_first, may_be_since, may_have
+from asyncsdk.uploads.listing.rounds import Rounds
+from asyncsdk.uploads.response_checks import MOST_FILES, Content
+from asyncsdk.uploads.whole.lost_files import (
     CLOCK_SECONDS,
     ListAgain,
     Listing,
@@ -40,8 +42,6 @@ from asyncsdk.uploads.lost_files import (
     Verdict,
     decide,
 )
-from asyncsdk.uploads.response_checks import MOST_FILES, Content
-from asyncsdk.uploads.rounds import Rounds
 
 _ABOUT_THE_CALL = frozenset({401, 408, 409, 429})  # refusals that say nothing of the file
 

@@ -18,12 +18,12 @@ from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.body import PartAttempt, PartSource
 from asyncsdk.uploads.checksum import ContentHash, check_same
 from asyncsdk.uploads.chunking import BLOCK, Pending, Range, covers, fitting_part_size, gaps
-from asyncsdk.uploads.connections import Connections, PartPlace
 from asyncsdk.uploads.journal import Log, Part
+from asyncsdk.uploads.pacing.connections import Connections, PartPlace
+from asyncsdk.uploads.parts.session import Session, raise_refusal
 from asyncsdk.uploads.progress import Meter
 from asyncsdk.uploads.response_checks import not_this_part
-from asyncsdk.uploads.resume import non_overlapping, span_of
-from asyncsdk.uploads.session import Session, raise_refusal
+from asyncsdk.uploads.resuming.resume import non_overlapping, span_of
 
 log = logging.getLogger(__name__)
 

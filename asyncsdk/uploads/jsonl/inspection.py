@@ -8,8 +8,8 @@ from asyncsdk.errors import SourceError
 from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.chunking import MIB
 from asyncsdk.uploads.job import UploadJob
-from asyncsdk.uploads.jsonl import JsonlCheck, is_jsonl, refusal
-from asyncsdk.uploads.source import Source
+from asyncsdk.uploads.jsonl.rules import JsonlCheck, is_jsonl, refusal
+from asyncsdk.uploads.sources.source import Source
 
 BLOCK = MIB
 

@@ -21,7 +21,7 @@ from asyncsdk.given import CLOSED, is_closed, is_stream, opens_stream
 from asyncsdk.remote.failures import remote_error
 from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.chunking import BLOCK
-from asyncsdk.uploads.readers import instead_of
+from asyncsdk.uploads.sources.readers import instead_of
 
 _END = object()
 _NOTHING = memoryview(b"")

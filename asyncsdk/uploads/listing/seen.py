@@ -16,7 +16,7 @@ from asyncsdk.client import Client
 from asyncsdk.errors import APIError, NotFoundError, PermissionDeniedError
 from asyncsdk.models import File
 from asyncsdk.retry import Retry
-from asyncsdk.uploads.listed import PAGE_FILES, Listed, file_of, file_pages
+from asyncsdk.uploads.listing.listed import PAGE_FILES, Listed, file_of, file_pages
 from asyncsdk.uploads.response_checks import Content, not_a_file_of
 
 FEW = 32  # that are asked for one by one before a page is read

@@ -20,11 +20,11 @@ from attrs import define, field
 from asyncsdk.errors import APIConnectionError, APIError, APIStatusError, APITimeoutError
 from asyncsdk.http.body import Body
 from asyncsdk.retry import code_of
-from asyncsdk.uploads.admission import AdmissionQueue
-from asyncsdk.uploads.busy import busy_seconds
 from asyncsdk.uploads.chunking import BLOCK
-from asyncsdk.uploads.concurrency import MOST, PAUSE_SECONDS, START, WINDOW_SECONDS, ConnectionCount
-from asyncsdk.uploads.measuring import Observation
+from asyncsdk.uploads.pacing.admission import AdmissionQueue
+from asyncsdk.uploads.pacing.busy import busy_seconds
+from asyncsdk.uploads.pacing.concurrency import MOST, PAUSE_SECONDS, START, WINDOW_SECONDS, ConnectionCount
+from asyncsdk.uploads.pacing.measuring import Observation
 from asyncsdk.uploads.progress import Occupancy, SharedThroughput
 
 SMALL_FILE = 1 << 20  # bytes: what a connection does with one is mostly to wait for responses

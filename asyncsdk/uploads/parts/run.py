@@ -16,16 +16,16 @@ from asyncsdk.errors import APIError, UploadExpiredError, UploadNotFoundError
 from asyncsdk.events import UploadPhase
 from asyncsdk.models import File, Upload, to_json
 from asyncsdk.uploads.checksum import check_its_content, check_unchanged
-from asyncsdk.uploads.completing import Completion, record_gone
-from asyncsdk.uploads.deadline import FASTER, watch_deadline
 from asyncsdk.uploads.job import UploadResult
 from asyncsdk.uploads.journal import Completed, Completing, Expired, Opened, Part
-from asyncsdk.uploads.moved import NothingToResumeError, can_go_on, note
+from asyncsdk.uploads.parts.completing import Completion, record_gone
+from asyncsdk.uploads.parts.deadline import FASTER, watch_deadline
+from asyncsdk.uploads.parts.sending import Sending
+from asyncsdk.uploads.parts.session import ForgottenError, Session, opened_record
 from asyncsdk.uploads.response_checks import Others, not_created
-from asyncsdk.uploads.resume import ResumeState, Stage, replay, why_again
+from asyncsdk.uploads.resuming.moved import NothingToResumeError, can_go_on, note
+from asyncsdk.uploads.resuming.resume import ResumeState, Stage, replay, why_again
 from asyncsdk.uploads.reuse import SourceRun, reporting
-from asyncsdk.uploads.sending import Sending
-from asyncsdk.uploads.session import ForgottenError, Session, opened_record
 
 log = logging.getLogger(__name__)
 

@@ -19,10 +19,10 @@ from asyncsdk.uploads.chunking import LARGEST_STREAM_PART, Range, checked_size, 
 from asyncsdk.uploads.context import UploadContext
 from asyncsdk.uploads.job import UploadJob
 from asyncsdk.uploads.method import check_method
-from asyncsdk.uploads.readers import Identity, Source
-from asyncsdk.uploads.spool import SPOOL, spooled
-from asyncsdk.uploads.stream import PATIENCE, Producer
-from asyncsdk.uploads.stream_source import StreamSource
+from asyncsdk.uploads.sources.readers import Identity, Source
+from asyncsdk.uploads.sources.spool import SPOOL, spooled
+from asyncsdk.uploads.sources.stream import PATIENCE, Producer
+from asyncsdk.uploads.sources.stream_source import StreamSource
 
 IN_MEMORY = LARGEST_STREAM_PART  # bytes: what is longer is written to a file without a name, where all is needed first
 _USAGE = frozenset({"no credentials", "bad options"})

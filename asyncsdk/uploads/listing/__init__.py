@@ -1,0 +1,1 @@
+"""What the server's list of files says, asked once for all that want to know."""

@@ -1,0 +1,1 @@
+"""A file in parts, by the Uploads API: created, sent in parallel, completed."""

@@ -1,0 +1,1 @@
+"""A file in one request, POST /files: sent, and found again where its response was lost."""
