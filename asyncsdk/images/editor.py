@@ -25,10 +25,10 @@ from asyncsdk.images.edit import EditFields, ImageEdit, Picture
 from asyncsdk.images.ledger.file import FileLedger
 from asyncsdk.images.ledgers import ChosenLedger, LedgerPlace, database_of, directory_of, ledger_from
 from asyncsdk.images.pictures import LoadedEdit
+from asyncsdk.images.rate_pool import check_pool, limiter_of
 from asyncsdk.images.result import EditResult
 from asyncsdk.images.sending import Event, Flight, send, streaming
 from asyncsdk.images.target import Target
-from asyncsdk.limiter import RateLimiter
 from asyncsdk.ratelimit import INPUT_IMAGES
 from asyncsdk.remote.stores import RemoteStores
 
@@ -143,6 +143,7 @@ class ImageEditor:
         ledger: ChosenLedger = None,
         concurrency: int = 8,
         images_per_minute: float | None = None,
+        rate_pool: str | None = None,
         on_uncertain: OnUncertain = "report",
         redo: Collection[str] = (),
         redo_before: float | None = None,
@@ -170,6 +171,8 @@ class ImageEditor:
                 once. ASYNCSDK_LEDGER goes before the default.
             concurrency: How many edits run at a time, 1 to 256; fewer if this process may open too few files.
             images_per_minute: The rate limit in input images, times `n`. None: it is learned from 429s.
+            rate_pool: A name: all processes that give it, with a ledger in one database, have one limit together,
+                `images_per_minute` or learned. Without it each has its own.
             on_uncertain: For an edit whose response was lost: "report" it and don't send it again, "retry" it once,
                 which may be paid twice, or "stop" the run.
             redo: Ids to send, and pay, again if their last run was before `redo_before`.
@@ -193,7 +196,9 @@ class ImageEditor:
             raise ConfigurationError(f"concurrency={concurrency!r} is not a {_WHOLE}. Nothing was sent.")
         policy = _policy(on_uncertain, redo, redo_before, only)
         target, place = self._places(out, _ledger_for(out, save, ledger), accept_damage=accept_damage)
-        rest: Any = {"rate": images_per_minute, "save": save, "concurrency": concurrency, "check": check}
+        check_pool(rate_pool, place)
+        rest: Any = {"rate": images_per_minute, "pool": rate_pool, "save": save, "concurrency": concurrency}
+        rest["check"] = check
         return self._running(edits, target, place, policy=policy, limits=Limits(max_edits, max_tokens), **rest)
 
     def _places(
@@ -216,6 +221,7 @@ class ImageEditor:
         policy: Policy,
         limits: Limits,
         rate: float | None,
+        pool: str | None,
         save: Save | None,
         concurrency: int,
         check: bool | None,
@@ -228,7 +234,7 @@ class ImageEditor:
             run = BulkRun(
                 client=self.client,
                 intake=await self._intake(policy, target, ledger, limits, check=check, few=concurrency),
-                limiter=RateLimiter(INPUT_IMAGES, rate),
+                limiter=await stack.enter_async_context(limiter_of(place, ledger, pool=pool, per_minute=rate)),
                 limits=limits,
                 ledger=ledger,
                 save=save,
