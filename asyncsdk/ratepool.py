@@ -119,7 +119,7 @@ class PlaceInLine:
 
 
 @frozen
-class Turn:
+class PoolTurn:
     """What a process makes of the pool in one go: `given` are the slots that changed, the rest is what it reported."""
 
     given: Sequence[tuple[PlaceInLine, Permit | None]]
@@ -221,7 +221,7 @@ class PoolShare:
             return max(0.0, last + LOOK_EVERY - now)
         return math.inf
 
-    def take(self, limit: RateLimit, now: float, *, asked: float, lead: float) -> Turn:
+    def take(self, limit: RateLimit, now: float, *, asked: float, lead: float) -> PoolTurn:
         """Report to the `limit`, and take slots of it; it is `now` by the database. Nothing is kept until `settle`."""
         for permit in self._sent:
             limit.admit(permit.units, permit.at, now)
@@ -242,9 +242,9 @@ class PoolShare:
         has_some = len(wanted) < len(self._line)
         given = slots(limit, [place.units for place in wanted], now, lead=lead, has_some=has_some)
         changes = list(zip_longest(wanted, given))
-        return Turn(changes, len(self._sent), len(self._unused), len(self._refused))
+        return PoolTurn(changes, len(self._sent), len(self._unused), len(self._refused))
 
-    def settle(self, turn: Turn, reading: Reading) -> None:
+    def settle(self, turn: PoolTurn, reading: Reading) -> None:
         """The turn is written: what it gave counts, and what it reported is done with."""
         self.reading = reading
         del self._sent[: turn.sent], self._unused[: turn.unused], self._refused[: turn.refused]

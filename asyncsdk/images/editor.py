@@ -171,8 +171,7 @@ class ImageEditor:
                 once. ASYNCSDK_LEDGER goes before the default.
             concurrency: How many edits run at a time, 1 to 256; fewer if this process may open too few files.
             images_per_minute: The rate limit in input images, times `n`. None: it is learned from 429s.
-            rate_pool: A name: all processes that give it, with a ledger in one database, have one limit together,
-                `images_per_minute` or learned. Without it each has its own.
+            rate_pool: A name: all processes that give it, with a ledger in one database, have that rate together.
             on_uncertain: For an edit whose response was lost: "report" it and don't send it again, "retry" it once,
                 which may be paid twice, or "stop" the run.
             redo: Ids to send, and pay, again if their last run was before `redo_before`.
@@ -192,24 +191,21 @@ class ImageEditor:
             RemoteError: The bucket can't be reached; when entered.
             LedgerError: The ledger can't be used; when entered, before anything is sent.
         """
-        if type(concurrency) is not int or not 1 <= concurrency <= MOST_AT_ONCE:
-            raise ConfigurationError(f"concurrency={concurrency!r} is not a {_WHOLE}. Nothing was sent.")
         policy = _policy(on_uncertain, redo, redo_before, only)
-        target, place = self._places(out, _ledger_for(out, save, ledger), accept_damage=accept_damage)
-        check_pool(rate_pool, place)
-        rest: Any = {"rate": images_per_minute, "pool": rate_pool, "save": save, "concurrency": concurrency}
-        rest["check"] = check
+        target, place = self._places(out, _ledger_for(out, save, ledger), accept_damage=accept_damage, pool=rate_pool)
+        rest: Any = {"rate": images_per_minute, "save": save, "concurrency": _checked(concurrency), "check": check}
         return self._running(edits, target, place, policy=policy, limits=Limits(max_edits, max_tokens), **rest)
 
     def _places(
-        self, out: Where | None, ledger: ChosenLedger, *, accept_damage: bool = False
+        self, out: Where | None, ledger: ChosenLedger, *, accept_damage: bool = False, pool: str | None = None
     ) -> tuple[Target | None, LedgerPlace | None]:
         """Where the pictures of a run go, and where its ledger is, if anywhere. Raises ConfigurationError."""
         target = target_of(out, None if ledger is None else directory_of(ledger, None), self._stores)
+        check_pool(pool, ledger)
         if out is None and ledger is None:
             return target, None
         idle = self.client.timing.thread_idle
-        return target, _place(target, out, ledger, accept_damage=accept_damage, idle=idle)
+        return target, _place(target, out, ledger, accept_damage=accept_damage, idle=idle, rate_pool=pool)
 
     @asynccontextmanager
     async def _running(
@@ -221,7 +217,6 @@ class ImageEditor:
         policy: Policy,
         limits: Limits,
         rate: float | None,
-        pool: str | None,
         save: Save | None,
         concurrency: int,
         check: bool | None,
@@ -234,7 +229,7 @@ class ImageEditor:
             run = BulkRun(
                 client=self.client,
                 intake=await self._intake(policy, target, ledger, limits, check=check, few=concurrency),
-                limiter=await stack.enter_async_context(limiter_of(place, ledger, pool=pool, per_minute=rate)),
+                limiter=await stack.enter_async_context(limiter_of(place, ledger, per_minute=rate)),
                 limits=limits,
                 ledger=ledger,
                 save=save,
@@ -329,6 +324,12 @@ def _edit_of(image: Any, prompt: str | None, fields: EditFields) -> ImageEdit:
     if prompt is None:
         raise TypeError("an edit needs a prompt")
     return ImageEdit(image=image, prompt=prompt, **fields)
+
+
+def _checked(concurrency: int) -> int:
+    if type(concurrency) is not int or not 1 <= concurrency <= MOST_AT_ONCE:
+        raise ConfigurationError(f"concurrency={concurrency!r} is not a {_WHOLE}. Nothing was sent.")
+    return concurrency
 
 
 def _policy(

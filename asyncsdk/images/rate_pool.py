@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from asyncsdk.errors import ConfigurationError
 from asyncsdk.images.ledger.file import FileLedger
-from asyncsdk.images.ledgers import LedgerPlace
+from asyncsdk.images.ledgers import ChosenLedger, LedgerPlace, database_of
 from asyncsdk.limiter import Limiter, RateLimiter
 from asyncsdk.ratelimit import INPUT_IMAGES
 
@@ -27,8 +27,8 @@ _EACH_ITS_OWN = (
 )
 
 
-def check_pool(name: object, place: LedgerPlace | None) -> None:
-    """Raise ConfigurationError unless a run with its ledger at this `place` can use a pool of this name, or none."""
+def check_pool(name: object, ledger: ChosenLedger) -> None:
+    """Raise ConfigurationError unless a run with this `ledger` can use a pool of this name, or none."""
     if name is None:
         return
     if not isinstance(name, str) or not _NAME.fullmatch(name):  # it is not repeated: it may be a key
@@ -36,7 +36,7 @@ def check_pool(name: object, place: LedgerPlace | None) -> None:
             "rate_pool= is a name of up to 64 letters, digits, dots, dashes and underscores that does not begin with "
             "sk-: it is kept in the database, where a key must not be. Nothing was sent."
         )
-    if place is None or place.shared is None:
+    if database_of(ledger) is None:
         raise ConfigurationError(
             f"rate_pool={name} needs a ledger in a database (ledger='postgresql://…'), which is where processes share "
             "it. Nothing was sent. One process alone needs no pool: images_per_minute is its limit."
@@ -45,23 +45,24 @@ def check_pool(name: object, place: LedgerPlace | None) -> None:
 
 @asynccontextmanager
 async def limiter_of(
-    place: LedgerPlace | None, ledger: FileLedger | SharedLedger | None, *, pool: str | None, per_minute: float | None
+    place: LedgerPlace | None, ledger: FileLedger | SharedLedger | None, *, per_minute: float | None
 ) -> AsyncIterator[Limiter]:
     """The limiter of a run, for the length of the block. Raises ConfigurationError, LedgerError."""
+    INPUT_IMAGES.checked(per_minute)
     if place is None or place.shared is None or ledger is None or isinstance(ledger, FileLedger):
         yield RateLimiter(INPUT_IMAGES, per_minute)
-        return
-    if pool is None:
+    elif place.rate_pool is None:
         if ledger.hosts:
             logger.warning(_EACH_ITS_OWN, ledger.place)
         yield RateLimiter(INPUT_IMAGES, per_minute)
-        return
-    from asyncsdk.images.ledger.claims import worded
-    from asyncsdk.postgres.database import shared_database
-    from asyncsdk.postgres.rate_pool import PoolLimiter
+    else:
+        from asyncsdk.images.ledger.claims import worded
+        from asyncsdk.postgres.database import shared_database
+        from asyncsdk.postgres.rate_pool import PoolLimiter
 
-    INPUT_IMAGES.checked(per_minute)
-    database = shared_database(place.shared.url, place.shared.terms)
-    limiter = PoolLimiter(INPUT_IMAGES, per_minute, pool, ledger.run, database, partial(worded, ledger.place))
-    async with limiter.open():
-        yield limiter
+        database = shared_database(place.shared.url, place.shared.terms)
+        limiter = PoolLimiter(
+            INPUT_IMAGES, per_minute, place.rate_pool, ledger.run, database, partial(worded, ledger.place)
+        )
+        async with limiter.open():
+            yield limiter
