@@ -241,11 +241,15 @@ class RateLimit:
 
     def admit(self, units: int, at: float, now: float | None = None) -> Permit:
         """Count `units` as sent `at` this time, which may be later than `now`. What follows waits for their share."""
-        seconds = self._share(units, at)
-        self.next_at = max(self.next_at, at - LATE_SECONDS) + seconds
-        self.sent.add(units, at, now)
-        self.measured_from = min(self.measured_from, at)
-        return Permit(units, at, self.episode, seconds)
+        permit = Permit(units, at, self.episode, self._share(units, at))
+        self.next_at = max(self.next_at, at - LATE_SECONDS) + permit.seconds
+        self.count(permit, now)
+        return permit
+
+    def count(self, permit: Permit, now: float | None = None) -> None:
+        """Count what was sent with a permit: one that this limit did not give, while nothing bounded it, too."""
+        self.sent.add(permit.units, permit.at, now)
+        self.measured_from = min(self.measured_from, permit.at)
 
     def _share(self, units: int, at: float) -> float:
         rate = self.rate(at)

@@ -31,7 +31,7 @@ from asyncsdk.ratelimit import LATE_SECONDS, Permit, RateLimit, RateUnit, Refusa
 
 AHEAD = 1.0  # seconds: what is given is dated no later than that
 LONGEST_TRUST = 1.0  # seconds since the row was read, in which a slot counts
-LOOK_EVERY = 0.75  # seconds, while something waits or is to be reported
+LOOK_EVERY = 0.75  # seconds, while something waits or is to be reported; sooner where a look takes long
 LEAST_BETWEEN = 0.2  # seconds, for a process that has used up what it was given
 LONGEST_STEP = 1.0  # seconds of the database's clock against elapsed time: more, and it was set
 
@@ -218,13 +218,14 @@ class PoolShare:
             return max(0.0, last + LEAST_BETWEEN - now)
         is_proof = self._accepted is not None and self.reading is not None and not self.reading.limit.is_proved
         if self._line or self._sent or self._unused or self._refused or is_proof:
-            return max(0.0, last + LOOK_EVERY - now)
+            takes = 0.0 if self.reading is None else 2 * (self.reading.answered - self.reading.asked)
+            return max(0.0, last + max(LEAST_BETWEEN, LOOK_EVERY - takes) - now)
         return math.inf
 
     def take(self, limit: RateLimit, now: float, *, asked: float, lead: float) -> PoolTurn:
         """Report to the `limit`, and take slots of it; it is `now` by the database. Nothing is kept until `settle`."""
         for permit in self._sent:
-            limit.admit(permit.units, permit.at, now)
+            limit.count(permit, now)
         for permit in self._unused:
             limit.unused(permit)
         if self._accepted is not None:
