@@ -33,6 +33,7 @@ AHEAD = 1.0  # seconds: what is given is dated no later than that
 LONGEST_TRUST = 1.0  # seconds since the row was read, in which a slot counts
 LOOK_EVERY = 0.75  # seconds, while something waits or is to be reported; sooner where a look takes long
 LEAST_BETWEEN = 0.2  # seconds, for a process that has used up what it was given
+LONGEST_LEAD = 0.5  # seconds: what took longer was an outage, or is too slow for slots
 LONGEST_STEP = 1.0  # seconds of the database's clock against elapsed time: more, and it was set
 
 _NUMBERS = ("reported", "peak", "next_at", "resume_at", "counted_from", "slowed_at", "measured_from", "episode",
@@ -222,8 +223,11 @@ class PoolShare:
             return max(0.0, last + max(LEAST_BETWEEN, LOOK_EVERY - takes) - now)
         return math.inf
 
-    def take(self, limit: RateLimit, now: float, *, asked: float, lead: float) -> PoolTurn:
-        """Report to the `limit`, and take slots of it; it is `now` by the database. Nothing is kept until `settle`."""
+    def take(self, limit: RateLimit, now: float, *, asked: float, took: float) -> PoolTurn:
+        """Report to the `limit`, and take slots of it; it is `now` by the database, which `took` so long to answer.
+
+        Nothing is kept until `settle`.
+        """
         for permit in self._sent:
             limit.count(permit, now)
         for permit in self._unused:
@@ -241,7 +245,7 @@ class PoolShare:
                 limit.unused(place.slot)
                 wanted.append(place)
         has_some = len(wanted) < len(self._line)
-        given = slots(limit, [place.units for place in wanted], now, lead=lead, has_some=has_some)
+        given = slots(limit, [place.units for place in wanted], now, lead=min(took, LONGEST_LEAD), has_some=has_some)
         changes = list(zip_longest(wanted, given))
         return PoolTurn(changes, len(self._sent), len(self._unused), len(self._refused))
 

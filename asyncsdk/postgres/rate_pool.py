@@ -138,7 +138,7 @@ class PoolLimiter:
                 raise _other_limit(self.name, row.limit.given, self.per_minute)
             joined = row.joined(self.run, self.per_minute)
             before = joined.columns() if joined is row else None
-            turn = self._share.take(joined.limit, row.clock, asked=asked, lead=answered - asked)
+            turn = self._share.take(joined.limit, row.clock, asked=asked, took=answered - asked)
             columns = joined.columns()
             if columns == before or await self._is_written(row, columns):
                 self._share.settle(turn, Reading(asked, answered, row.clock, joined.limit))

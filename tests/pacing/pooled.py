@@ -101,7 +101,7 @@ class Process:
 
     def _decide(self, asked: float, row: PoolRow, now: float) -> None:
         before = row.columns()
-        turn = self.share.take(row.limit, row.clock, asked=asked, lead=now - asked)
+        turn = self.share.take(row.limit, row.clock, asked=asked, took=now - asked)
         settle = partial(self.share.settle, turn, Reading(asked, now, row.clock, row.limit))
         if row.columns() == before:
             self._settle(settle, now)

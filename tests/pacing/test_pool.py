@@ -30,7 +30,7 @@ def slot_of(place: PlaceInLine) -> Permit | None:
 
 def read(share: PoolShare, limit: RateLimit, now: float) -> None:
     """Look at the pool, all at once; the database's clock is `now` too."""
-    turn = share.take(limit, now, asked=now, lead=0.0)
+    turn = share.take(limit, now, asked=now, took=0.0)
     share.settle(turn, Reading(now, now, now, limit))
 
 

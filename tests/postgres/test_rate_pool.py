@@ -56,7 +56,8 @@ def refusal(seconds: float) -> RateLimitError:
 async def test_two_processes_have_one_rate(database_url: str) -> None:
     async with process(database_url) as first, process(database_url, per_minute=None) as second:
         began = time.monotonic()
-        moments = sum(await asyncio.gather(taken(first, 3.0), taken(second, 3.0)), [])
+        ours, theirs = await asyncio.gather(taken(first, 3.0), taken(second, 3.0))
+        moments = ours + theirs
         seconds = time.monotonic() - began
         assert len(moments) <= 10 * MARGIN * (seconds + 0.5) + 1
         assert len(moments) >= 10 * MARGIN * 0.8 * 3.0
@@ -86,6 +87,7 @@ async def test_without_a_limit_nothing_waits_until_one_process_hears_it(database
         permits = [await first.acquire(1) for _ in range(50)]
         assert [await second.acquire(1) for _ in range(50)]
         assert first.rate is None
+        await asyncio.sleep(0.3)  # as an answer takes
         first.refused(
             RateLimitError("on input-images per min: Limit 60. Try again in 1s.", status_code=429), permits[-1]
         )
@@ -135,14 +137,14 @@ async def test_a_database_that_is_away_lets_nothing_begin_and_goes_on_when_it_is
         process(proxy.through(database_url), per_minute=1200) as limiter,
     ):
         taking = asyncio.ensure_future(taken(limiter, 5.0))
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(0.5)
         proxy.go_away()
         away = time.monotonic()
-        await asyncio.sleep(2.0)
+        await asyncio.sleep(1.6)
         proxy.is_away = False
         moments = await taking
-        assert [at for at in moments if away + 1.1 < at < away + 2.0] == []
-        assert [at for at in moments if at > away + 2.0] != []
+        assert [at for at in moments if away + 1.1 < at < away + 1.6] == []
+        assert [at for at in moments if at > away + 1.6] != []
 
 
 async def test_another_limit_in_the_same_run_is_refused_and_in_the_next_run_it_counts(database_url: str) -> None:
