@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 _NAME = re.compile(r"(?!sk-)[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _EACH_ITS_OWN = (
     "other processes work with the ledger in %s, and each copy has its own limit of the rate: together they send up to "
-    "that many times as much. rate_pool= (--rate-pool NAME) for all copies makes it one limit."
+    "that many times as much. rate_pool='NAME' for all copies (--rate-pool NAME) makes it one limit."
 )
 
 
@@ -33,13 +33,13 @@ def check_pool(name: object, ledger: ChosenLedger) -> None:
         return
     if not isinstance(name, str) or not _NAME.fullmatch(name):  # it is not repeated: it may be a key
         raise ConfigurationError(
-            "rate_pool= is a name of up to 64 letters, digits, dots, dashes and underscores that does not begin with "
-            "sk-: it is kept in the database, where a key must not be. Nothing was sent."
+            "the name of a rate pool is up to 64 letters of ASCII, digits, dots, dashes and underscores, and does not "
+            "begin with sk-: it is kept in the database, where no key may be. Nothing was sent."
         )
     if database_of(ledger) is None:
         raise ConfigurationError(
             f"rate_pool={name} needs a ledger in a database (ledger='postgresql://…'), which is where processes share "
-            "it. Nothing was sent. One process alone needs no pool: images_per_minute is its limit."
+            "it. Nothing was sent.\n  One process alone needs no pool: give its limit with images_per_minute=N."
         )
 
 

@@ -85,7 +85,7 @@ async def lead_edits(folder: Path, fleet: EditFleet, *, seed: int) -> Row:
     )
     with running() as postgres:
         async with server:
-            run = _Run(folder / "out", fleet, server, postgres, postgres.new_database(), row)
+            run = FleetRun(folder / "out", fleet, server, postgres, postgres.new_database(), row)
             await run.go(numbers)
             run.check()
             run.check_rate()
@@ -93,7 +93,7 @@ async def lead_edits(folder: Path, fleet: EditFleet, *, seed: int) -> Row:
 
 
 @define(eq=False)
-class _Run:
+class FleetRun:
     out: Path
     fleet: EditFleet
     server: LocalServer

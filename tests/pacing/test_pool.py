@@ -125,6 +125,16 @@ def test_the_first_slot_is_not_before_the_grant_is_known() -> None:
     assert slot.at == 10.4
 
 
+def test_after_an_outage_slots_are_not_dated_as_far_ahead_as_it_was_long() -> None:
+    share, limit = PoolShare(), RateLimit(INPUT_IMAGES, 600)
+    place = share.join(1)
+    turn = share.take(limit, 100.0, asked=70.0, took=30.0)
+    share.settle(turn, Reading(70.0, 100.0, 100.0, limit))
+    assert place.slot is not None
+    assert place.slot.at <= 100.5
+    assert share.until_look(100.0) == 0
+
+
 def test_a_slot_that_is_missed_by_a_quarter_of_a_second_is_forfeited() -> None:
     share, limit = PoolShare(), RateLimit(INPUT_IMAGES, 600)
     early, late = share.join(1), share.join(1)
