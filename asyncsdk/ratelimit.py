@@ -289,8 +289,12 @@ class RateLimit:
 
     def accepted(self, permit: Permit) -> None:
         """The server processed what had this permit."""
+        self.is_proved = self.is_proved or self.is_proved_by(permit)
+
+    def is_proved_by(self, permit: Permit) -> bool:
+        """Whether it is news that the server processed what had this permit."""
         # a success is answered later than a refusal: it may be of the episode before
-        self.is_proved = self.is_proved or permit.episode >= self.episode - 1
+        return not self.is_proved and permit.episode >= self.episode - 1
 
     def refused(self, permit: Permit, refusal: Refusal, now: float) -> None:
         """A 429 came for what had this permit, and contains this much."""

@@ -212,15 +212,15 @@ class PoolShare:
 
     def until_look(self, now: float) -> float:
         """Seconds until the pool is to be looked at; infinite while nothing waits and nothing is to be reported."""
-        last = -math.inf if self.reading is None else self.reading.asked
-        if any(self.reading is None or permit.episode >= self.reading.limit.episode for permit, _ in self._refused):
+        reading = self.reading
+        if reading is None or any(permit.episode >= reading.limit.episode for permit, _ in self._refused):
             return 0.0  # it begins an episode
         if self._line and all(place.slot is None for place in self._line):
-            return max(0.0, last + LEAST_BETWEEN - now)
-        is_proof = self._accepted is not None and self.reading is not None and not self.reading.limit.is_proved
+            return max(0.0, reading.asked + LEAST_BETWEEN - now)
+        is_proof = self._accepted is not None and reading.limit.is_proved_by(self._accepted)
         if self._line or self._sent or self._unused or self._refused or is_proof:
-            takes = 0.0 if self.reading is None else 2 * (self.reading.answered - self.reading.asked)
-            return max(0.0, last + max(LEAST_BETWEEN, LOOK_EVERY - takes) - now)
+            takes = 2 * (reading.answered - reading.asked)
+            return max(0.0, reading.asked + max(LEAST_BETWEEN, LOOK_EVERY - takes) - now)
         return math.inf
 
     def take(self, limit: RateLimit, now: float, *, asked: float, took: float) -> PoolTurn:

@@ -111,22 +111,21 @@ class PoolLimiter:
 
     async def _keep(self) -> None:
         """Look at the pool as often as `PoolShare` says."""
-        while True:
-            pause, changed = self._share.until_look(boot_time()), self._changed
-            if self._is_over and math.isinf(pause):
-                return
-            if pause > 0 and not self._is_over:
+        try:
+            while not self._is_over:
+                pause, changed = self._share.until_look(boot_time()), self._changed
+                if pause <= 0:
+                    await self._look()
+                    continue
                 with anyio.move_on_after(pause):
                     await changed.wait()
                 if changed.is_set():
                     self._changed = anyio.Event()
-                continue
-            try:
+            if math.isfinite(self._share.until_look(boot_time())):
                 await self._look()
-            except DatabaseFault as failed:
-                self._failure = failed
-                self._settled.set()
-                return
+        except DatabaseFault as failed:
+            self._failure = failed
+            self._settled.set()
 
     async def _look(self) -> None:
         """Report to the pool, and take from it."""

@@ -212,6 +212,20 @@ def test_of_two_that_hear_a_429_of_one_episode_the_pool_slows_once() -> None:
     assert limit.episode == 1
 
 
+def test_an_answer_is_news_only_where_it_proves_something() -> None:
+    share, limit = PoolShare(), RateLimit(INPUT_IMAGES, 60)
+    old = limit.admit(1, 10.0)
+    for second in (11.0, 12.0):
+        limit.refused(limit.admit(1, second), Refusal(None, 0.1), second)
+    read(share, limit, 13.0)
+    share.accepted(old)
+    assert share.until_look(13.5) == float("inf")
+    share.accepted(limit.admit(1, 14.0))
+    assert share.until_look(14.0) == 0
+    read(share, limit, 14.0)
+    assert limit.is_proved
+
+
 def test_without_a_limit_nothing_waits_and_what_was_sent_is_reported() -> None:
     share, limit = PoolShare(), RateLimit(INPUT_IMAGES)
     read(share, limit, 10.0)
