@@ -1,4 +1,4 @@
-"""The gallery and the server's page as axe-core judges them, on a wide screen in the light and on a phone in the dark."""
+"""The gallery and the page of the server as axe-core judges them: wide and in light colours, narrow and in dark."""
 
 from __future__ import annotations
 
