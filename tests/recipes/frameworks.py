@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 from types import ModuleType
 
+import pytest
+
 PAGE = (Path(__file__).parents[2] / "docs" / "frameworks.md").read_text()
 RECIPES = {
     heading: re.findall(r"```python\n(.*?)```", section, re.DOTALL)
@@ -19,3 +21,9 @@ def recipe(heading: str) -> ModuleType:
     module = ModuleType(heading)
     exec(compile(code, f"docs/frameworks.md, {heading}", "exec"), module.__dict__)
     return module
+
+
+def needs(*packages: str) -> None:
+    """Skip the test, or the module, that needs one which is not here."""
+    for package in packages:
+        pytest.importorskip(package, reason=f"{package} is not installed: pip install '.[recipes]'")

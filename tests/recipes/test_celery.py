@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from asyncsdk.server import Fault, LocalServer
-from tests.recipes.frameworks import RECIPES
+from tests.recipes.frameworks import RECIPES, needs
 from tests.stories.pictures import photo
 
-pytest.importorskip("celery", reason="celery is not installed: pip install '.[recipes]'")
+needs("celery")
 
 TRIES = 6  # more than the uploader itself has
 

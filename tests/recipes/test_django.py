@@ -13,10 +13,9 @@ import aiohttp
 import pytest
 
 from asyncsdk.server import Fault, LocalServer
-from tests.recipes.frameworks import recipe
+from tests.recipes.frameworks import needs, recipe
 
-for needed in ("django", "uvicorn"):
-    pytest.importorskip(needed, reason=f"{needed} is not installed: pip install '.[recipes]'")
+needs("django", "uvicorn")
 
 import django  # noqa: E402 - where it is installed
 from django.conf import settings  # noqa: E402 - where it is installed

@@ -10,7 +10,7 @@ import pytest
 
 from asyncsdk import AsyncUploader
 from asyncsdk.server import Fault, LocalServer
-from tests.recipes.frameworks import recipe
+from tests.recipes.frameworks import needs, recipe
 from tests.test_pytest_plugin import pytest_run
 
 BUSY = pytest.mark.asyncsdk_server(faults=[Fault("create", "answer", status=503, retry_after=0.01, times=1)])
@@ -24,24 +24,27 @@ async def upload(client: object) -> None:
 
 @BUSY
 async def test_prometheus_counts_attempts_by_route_and_outcome(asyncsdk_environment: LocalServer) -> None:
-    prometheus = pytest.importorskip("prometheus_client", reason="it is not installed: pip install '.[recipes]'")
+    needs("prometheus_client")
+    from prometheus_client import REGISTRY
+
     await upload(recipe("Prometheus").client)
-    sample = prometheus.REGISTRY.get_sample_value
+    sample = REGISTRY.get_sample_value
     for outcome in ("503", "200"):
         labels = {"method": "POST", "route": "/uploads", "outcome": outcome}
         assert sample("openai_attempt_seconds_count", labels) == 1.0
-    assert sample("openai_sent_bytes_total", {"route": PARTS}) > 2
+    assert (sample("openai_sent_bytes_total", {"route": PARTS}) or 0) > 2
 
 
 @BUSY
 async def test_opentelemetry_gets_a_span_for_each_attempt_below_the_callers(asyncsdk_environment: LocalServer) -> None:
-    trace = pytest.importorskip("opentelemetry.sdk.trace", reason="it is not installed: pip install '.[recipes]'")
+    needs("opentelemetry.sdk")
     from opentelemetry import trace as api
+    from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
     spans = InMemorySpanExporter()
-    provider = trace.TracerProvider()
+    provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(spans))
     api.set_tracer_provider(provider)
     with api.get_tracer("mine").start_as_current_span("nightly"):
@@ -72,7 +75,9 @@ def restored_logging() -> Iterator[None]:
 async def test_structlog_writes_attempts_and_our_own_lines_as_json(
     asyncsdk_environment: LocalServer, restored_logging: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    structlog = pytest.importorskip("structlog", reason="it is not installed: pip install '.[recipes]'")
+    needs("structlog")
+    import structlog
+
     client = recipe("structlog").client
     with structlog.contextvars.bound_contextvars(job="nightly"):
         await upload(client)

@@ -10,10 +10,9 @@ import aiohttp
 import pytest
 
 from asyncsdk.server import Fault, LocalServer
-from tests.recipes.frameworks import recipe
+from tests.recipes.frameworks import needs, recipe
 
-for needed in ("fastapi", "multipart", "uvicorn", "websockets"):
-    pytest.importorskip(needed, reason=f"{needed} is not installed: pip install '.[recipes]'")
+needs("fastapi", "multipart", "uvicorn", "websockets")
 
 from tests.recipes.web import served  # noqa: E402 - where it is installed
 

@@ -9,14 +9,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from asyncsdk.server import LocalServer
-from tests.recipes.frameworks import RECIPES
+from tests.recipes.frameworks import RECIPES, needs
 from tests.stories.pictures import photo
 
-for needed in ("IPython", "ipykernel", "nbclient", "pandas"):
-    pytest.importorskip(needed, reason=f"{needed} is not installed: pip install '.[recipes]'")
+needs("IPython", "ipykernel", "nbclient", "pandas")
 
 EXECUTE = """
 import sys, nbformat

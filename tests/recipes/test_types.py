@@ -6,9 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-from tests.recipes.frameworks import RECIPES
+from tests.recipes.frameworks import RECIPES, needs
 
 ROOT = Path(__file__).parents[2]
 # what has no types, or whose own take long to read: a class or a decorator of it is then of any type
@@ -20,8 +18,7 @@ SETTINGS = (
 
 
 def test_every_recipe_is_strictly_typed(tmp_path: Path) -> None:
-    for needed in ("fastapi", "opentelemetry.sdk", "prometheus_client", "structlog"):
-        pytest.importorskip(needed, reason=f"{needed} is not installed: pip install '.[recipes]'")
+    needs("fastapi", "opentelemetry.sdk", "prometheus_client", "structlog")
     # a cell of a notebook awaits where mypy allows no await
     codes = [code for heading, recipes in RECIPES.items() if "Jupyter" not in heading for code in recipes]
     assert len(codes) == 8
