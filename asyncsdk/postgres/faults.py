@@ -128,7 +128,7 @@ _BY_STATE: dict[str, tuple[str, str]] = {
     "3D000": ("that database does not exist", "Create it (createdb), or correct the name at the end of the URL."),
     "42501": (
         "the user may not do what is needed there",
-        "Let a user who may run what `asyncsdk uploads schema` prints, which also says what to grant.",
+        "A user who may create tables has to run what `asyncsdk uploads schema` prints; it also says what to grant.",
     ),
     READ_ONLY: (
         "it is read-only, as a standby is, or a session with default_transaction_read_only",

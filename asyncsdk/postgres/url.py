@@ -99,10 +99,9 @@ def _check_options(query: str) -> None:
 
 def _other_scheme(scheme: str) -> str:
     meant = difflib.get_close_matches(scheme.lower(), SCHEMES, 1, cutoff=0.7)
-    shown = scheme if re.fullmatch("[A-Za-z0-9+.-]{1,20}", scheme) else "this"
-    what = f"{shown}: is not a place that is known" if not meant else f"{shown}: is not how such a URL begins"
+    shown = f"with {scheme}:" if re.fullmatch("[A-Za-z0-9+.-]{1,20}", scheme) else "like this"
     return (
-        f"{what}. Nothing was sent.\n"
+        f"can't use a place that begins {shown}{'; did you mean postgresql://?' if meant else '.'} Nothing was sent.\n"
         "  It is a directory, memory, or postgresql://USER@HOST:PORT/DATABASE. "
         "For a directory of that name, begin it with ./"
     )

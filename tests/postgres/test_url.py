@@ -33,11 +33,11 @@ def test_a_url_is_shown_without_user_password_and_options(text: str, place: str)
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("postgressql://me:{}@db/uploads", "postgressql: is not how such a URL begins"),
-        ("postgresql:/me:{}@db/uploads", "postgresql: is not how such a URL begins"),
-        ("postgresql:me:{}@db/uploads", "postgresql: is not how such a URL begins"),
-        ("Postgres://me:{}@db/uploads", "Postgres: is not how such a URL begins"),
-        ("mysql://me:{}@db/uploads", "mysql: is not a place that is known"),
+        ("postgressql://me:{}@db/uploads", "begins with postgressql:; did you mean postgresql://?"),
+        ("postgresql:/me:{}@db/uploads", "begins with postgresql:; did you mean postgresql://?"),
+        ("postgresql:me:{}@db/uploads", "begins with postgresql:; did you mean postgresql://?"),
+        ("Postgres://me:{}@db/uploads", "begins with Postgres:; did you mean postgresql://?"),
+        ("mysql://me:{}@db/uploads", "begins with mysql:. Nothing"),
         ("postgresql://me:{}/x@db/uploads", "write / as %2F"),
         ("postgresql://me:{}@x@db/uploads", "write / as %2F, @ as %40"),
         ("postgresql://me:{}#x@db/uploads", "# as %23"),
