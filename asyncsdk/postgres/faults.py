@@ -139,7 +139,10 @@ _BY_STATE: dict[str, tuple[str, str]] = {
     "53300": ("it has no free connection", f"Raise max_connections or use a pooler; then {_SAME}"),
     "57P03": ("it does not take connections now", f"Once it does, {_SAME}"),
     "53": ("it has no room or memory left", f"Make room; then {_SAME}"),
-    "42P01": ("a table of the schema asyncsdk is missing", "Restore it, or drop the schema: then all is forgotten."),
+    "42P01": (
+        "a table of the schema asyncsdk is missing",
+        "Restore it. Without it, drop the schema: then all is forgotten, files are sent and edits are paid again.",
+    ),
 }
 _BY_KIND: dict[str, tuple[str, str]] = {
     "refused": ("no server answers at that address", f"Start it, or correct host and port; then {_SAME}"),
