@@ -1,7 +1,15 @@
 -- Renew the lease of a process, or begin it.
 -- Law: the time is this server's at this moment: `now()` would be that of the transaction's begin, older after a wait.
 -- A lease that lapsed may be renewed: whether a key was taken meanwhile is in that key's epoch. The clock comes back, so
--- that its holder sees whether it was set.
+-- that its holder sees whether it was set. None is as long as ten minutes: one that ends later is from before the clock
+-- was set back, and of a process that is gone would last until then. It ends as one that is renewed now.
+with beyond as materialized (
+    select id from asyncsdk.holder where id <> $1 and until > clock_timestamp() + interval '10 minutes'
+    order by id
+    for update skip locked
+), shortened as (
+    update asyncsdk.holder h set until = clock_timestamp() + $5 * interval '1 second' from beyond where h.id = beyond.id
+)
 insert into asyncsdk.holder as mine (id, pid, host, machine, until)
 values ($1, $2, $3, $4, clock_timestamp() + $5 * interval '1 second')
 on conflict (id) do update set until = clock_timestamp() + $5 * interval '1 second'
