@@ -1,0 +1,43 @@
+"""Which stories make no sense with a server that differs, and why: a long form leaves them out.
+
+`ASYNCSDK_TEST_SERVER='{"parts_in_order": true}' pytest tests/stories/test_upload_*.py` runs all others with one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+# by the option of the server: the names of tests, or of their modules
+LEFT_OUT: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "parts_in_order": {
+        "needs several connections": (
+            "test_upload_adapting",
+            "test_parts_go_at_the_same_time_but_never_more_than_allowed",
+            "test_settings_out_of_range_are_refused",
+            "test_after_a_413_all_connections_go_on_with_smaller_parts",
+            "test_an_upload_of_a_path_says_that_it_resumes_and_does",
+            "test_a_stop_lets_what_is_under_way_end_well_and_begins_nothing",
+            "test_what_ended_and_was_not_read_is_there_once_the_block_is_left",
+            "test_a_stream_that_stalls_lets_others_begin",
+            "test_streams_that_stall_give_their_memory_to_others",
+            "test_parts_that_a_stall_made_shorter_are_found_again_though_it_stalls_in_one_of_them",
+            "test_a_stream_is_read_no_further_than_three_parts_ahead_of_the_hashing",
+            "test_else_the_error_says_how",
+        ),
+        "sends a part after a later one, which such a server refuses at complete": (
+            "test_one_byte_changed_in_what_was_sent_costs_one_part",
+            "test_of_an_upload_that_goes_on_only_what_was_sent_before_is_read_again",
+            "test_what_differs_from_what_was_sent_goes_again",
+            "test_parts_that_are_too_large_for_the_server_are_cut_in_memory",
+        ),
+    },
+}
+
+
+def why_left_out(module: str, test: str, options: Mapping[str, object]) -> str | None:
+    """Why a test makes no sense with a server of these options; None where it does."""
+    for option in options:
+        for reason, names in LEFT_OUT.get(option, {}).items():
+            if module in names or test in names:
+                return f"{option}: {reason}"
+    return None
