@@ -118,8 +118,8 @@ def not_fit(facts: Facts, *, writes: bool) -> DatabaseFault | None:
 
 _SAME = "the same call goes on."
 _CLOSED = (
-    "it closed the connection, as another kind of server may",
-    f"Correct host and port, or wait until it answers; then {_SAME}",
+    "it closed the connection",
+    f"Correct host and port, if another kind of server has that port, or wait until it answers; then {_SAME}",
 )
 _BY_STATE: dict[str, tuple[str, str]] = {
     "08": _CLOSED,
