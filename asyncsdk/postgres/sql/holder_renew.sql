@@ -1,10 +1,11 @@
 -- Renew the lease of a process, or begin it.
 -- Law: the time is this server's at this moment: `now()` would be that of the transaction's begin, older after a wait.
 -- A lease that lapsed may be renewed: whether a key was taken meanwhile is in that key's epoch. The clock comes back, so
--- that its holder sees whether it was set. None is as long as ten minutes: one that ends later is from before the clock
--- was set back, and of a process that is gone would last until then. It ends as one that is renewed now.
+-- that its holder sees whether it was set. One that ends later than any can is from before the clock was set back; of a
+-- process that is gone it would last until then. It is made to end as one that is renewed now.
 with beyond as materialized (
-    select id from asyncsdk.holder where id <> $1 and until > clock_timestamp() + interval '10 minutes'
+    select id from asyncsdk.holder
+    where id <> $1 and until > clock_timestamp() + greatest(interval '10 minutes', $5 * interval '2 seconds')
     order by id
     for update skip locked
 ), shortened as (

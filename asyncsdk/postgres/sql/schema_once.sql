@@ -1,5 +1,5 @@
 -- A step of the schema, as it is printed: $VERSION is what it makes, $STEP its text.
--- Law: where that version or a later one is made it does nothing, so the same script makes a schema and brings an older one up.
+-- Law: where that version or a later one is made it does nothing: the same script makes a schema and brings up an older one.
 do $once$
 begin
     if to_regclass('asyncsdk.schema_version') is not null then
