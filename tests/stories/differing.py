@@ -31,6 +31,12 @@ LEFT_OUT: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "test_parts_that_are_too_large_for_the_server_are_cut_in_memory",
         ),
     },
+    "created_at": {
+        "finds a lost file by the created_at of its upload, which is its own only if both are of one second": (
+            "test_a_gateway_that_asks_twice_by_itself_hides_no_file",
+            "test_a_last_409_may_have_acted_so_its_file_is_looked_for",
+        ),
+    },
     "upload_ttl": {
         "is about what comes after the hour": (
             "test_long_after_its_hour_an_unlisted_file_was_surely_not_made",
