@@ -35,6 +35,13 @@ LEFT_OUT: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "finds a lost file by the created_at of its upload, which is its own only if both are of one second": (
             "test_a_gateway_that_asks_twice_by_itself_hides_no_file",
             "test_a_last_409_may_have_acted_so_its_file_is_looked_for",
+            "test_a_lost_answer_then_refused_is_found_in_the_listing",
+            "test_a_completed_answer_without_its_file_is_looked_up",
+            "test_what_says_completed_or_cancelled_is_not_taken_for_gone_while_the_list_is_late",
+            "test_a_strangers_file_beside_ours_hides_nothing",
+            "test_a_listing_in_another_order_proves_nothing_before_it_was_read_whole",
+            "test_of_two_alike_the_one_known_to_be_another_upload_is_ruled_out",
+            "test_files_that_the_same_path_became_before_are_ruled_out",
         ),
     },
     "upload_ttl": {
