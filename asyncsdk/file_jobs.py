@@ -206,11 +206,10 @@ def _not_processed(file: File) -> FileProcessingError:
 
 
 def _too_slow(file_id: str, file: File, seconds: float) -> FileProcessingError:
-    status = file.status or "not known"
-    error = FileProcessingError(
-        f"the server did not process {file_id} within {seconds:g} s (its status is {status}). The file is there: wait "
-        "for it again."
-    )
+    what = f"the server did not process {file_id} within {seconds:g} s (its status is {file.status}). The file is there"
+    if not file.id:
+        what = f"the server did not say within {seconds:g} s how far {file_id} is. Nothing is known of it"
+    error = FileProcessingError(f"{what}: wait for it again.")
     error.resumable, error.file = True, file if file.id else None
     return error
 

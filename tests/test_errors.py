@@ -168,6 +168,14 @@ def test_a_404_from_elsewhere_asks_about_the_base_url(body: bytes) -> None:
     assert "Does the base URL lack a path" in str(status_error(404, {}, body, request="POST /uploads"))
 
 
+def test_a_server_without_uploads_is_not_said_to_have_lost_one() -> None:
+    body = b'{"error": {"message": "Resource not found"}}'
+    said = str(status_error(404, {}, body, request="POST /uploads"))
+    assert "It is gone" not in said
+    assert "the way by one request: method='files' (--method files)" in said
+    assert "It is gone" in str(status_error(404, {}, body, request="POST /uploads/{upload_id}/complete"))
+
+
 @pytest.mark.parametrize("status", [401, 403, 404, 410])
 def test_a_picture_that_is_not_at_its_url_says_nothing_of_keys_and_base_urls(status: int) -> None:
     for body in (b"<html>nginx</html>", b"", b"<Error><Code>AuthenticationFailed</Code></Error>"):

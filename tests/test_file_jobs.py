@@ -208,6 +208,15 @@ async def test_one_that_takes_too_long_may_be_waited_for_again() -> None:
             await client.wait_for_file("file-unknown")
 
 
+async def test_of_a_file_that_the_server_did_not_report_on_in_time_nothing_is_claimed() -> None:
+    async with LocalServer() as server, Client("sk-test", base_url=server.url) as client:
+        server.inject(Fault("files.get", "stall", "before", seconds=5))
+        with pytest.raises(FileProcessingError, match="Nothing is known of it: wait for it again") as caught:
+            await client.wait_for_file("file-1", timeout=0.2)
+        assert caught.value.resumable
+        assert caught.value.file is None
+
+
 async def test_a_server_without_a_status_is_not_waited_for(tmp_path: Path) -> None:
     async with LocalServer(tmp_path) as server, Client("sk-test", base_url=server.url) as client:
         server.inject(Fault("files.get", "answer", "before", status=200, body={"id": "file-1"}))

@@ -15,6 +15,8 @@ from tests.stories.pictures import photo
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
 
+# from 3.12 on Python warns of just that: a fork where there are threads
+THREADS = "ignore:This process:DeprecationWarning"
 # Each program forks as the parent, has the child do the same, and prints the child's exit.
 BEGIN = """
 import asyncio, os, sys, threading, time
@@ -46,7 +48,7 @@ def fork(child):
 
 def child_s_exit(program: str, *arguments: str | Path) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", BEGIN + program, *map(str, arguments)],
+        [sys.executable, "-W", THREADS, "-c", BEGIN + program, *map(str, arguments)],
         check=False,
         capture_output=True,
         text=True,

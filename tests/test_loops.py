@@ -94,6 +94,8 @@ def test_a_run_that_failed_is_followed_by_one_that_works(server: LocalServer, se
     assert open_sockets_to(server.port) == 0
 
 
+# anyio leaves the coroutine of a task that an interrupt ends before its first step
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
 @pytest.mark.parametrize("at", ["part", "complete", "edit"])
 def test_a_run_that_was_interrupted_is_followed_by_one_that_works(
     server: LocalServer, service: Service, at: Any

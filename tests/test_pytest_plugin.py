@@ -7,7 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-HEAVY = ("asyncsdk.server", "asyncsdk.client", "aiohttp", "attrs", "cattrs", "PIL", "asyncio")
+HEAVY = ["asyncsdk.server", "asyncsdk.client", "aiohttp", "attrs", "cattrs", "PIL"]
+if sys.version_info < (3, 14):  # from then on pdb imports it, and pytest imports pdb
+    HEAVY.append("asyncio")
 
 # other plugins load what they like, and one has a warning of its own: they stay out of these runs
 ALONE = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # whatever else is installed beside it

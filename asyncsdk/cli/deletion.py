@@ -10,10 +10,10 @@ from attrs import define, evolve, field
 
 from asyncsdk import api
 from asyncsdk.cli import units
-from asyncsdk.cli.display import choose
+from asyncsdk.cli.display import NullDisplay, choose
 from asyncsdk.cli.exits import exit_code_of_all
 from asyncsdk.cli.options import Mode, Output
-from asyncsdk.cli.output import Out, complain
+from asyncsdk.cli.output import Out, complain, stdout_is_terminal
 from asyncsdk.cli.uploads import records
 from asyncsdk.cli.uploads.messages import error_text
 from asyncsdk.errors import APIStatusError, ConfigurationError
@@ -94,7 +94,7 @@ class Deletion:
                 await client.delete_files(
                     self.files,
                     requests_per_minute=requests_per_minute,
-                    on_deleted=lambda file: self._ended(file, out),
+                    on_deleted=lambda file: self._ended(file, out, display),
                 )
         finally:
             if len(self.files) > 1:
@@ -117,11 +117,13 @@ class Deletion:
         left = len(self.files) - self._went - len(result.failures)
         return f"{'; '.join(words)}.{f' {left:,} are left: the same command goes on.' if left else ''}"
 
-    def _ended(self, file: DeletedFile, out: Out) -> None:
+    def _ended(self, file: DeletedFile, out: Out, display: NullDisplay[Deletion]) -> None:
         if file.status == "gone" and file.id in self._unlisted:
             file = evolve(file, status="failed")
         self.result.add(file)
         record: dict[str, Any] = {"id": file.id, "object": "file", "deleted": file.status != "failed"}
+        if file.status == "failed" or stdout_is_terminal():
+            display.aside()
         if file.status == "failed" and file.error is not None:
             complain(f"error: {file.id}: {error_text(file.error)}")
             out.record(record | {"error": records.error_of(file.error)})

@@ -26,7 +26,11 @@ def parse_age(text: str) -> int:
 
     Raises ValueError for a number alone, which may be meant as days, and for `6m`, which may be meant as months.
     """
-    seconds, amount, unit = units.parse_duration(text), text.strip()[:-1].strip(), text.strip()[-1]
+    try:
+        seconds = units.parse_duration(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not an age; use for example 30d, 12h or 45s.") from None
+    amount, unit = text.strip()[:-1].strip(), text.strip()[-1]
     if unit.lower() not in "dhs":
         number = amount if unit.isalpha() else text.strip()
         raise ValueError(
@@ -253,12 +257,14 @@ async def prune(
     from asyncsdk.cli.output import Out, complain
     from asyncsdk.file_filter import FileFilter
     from asyncsdk.models import to_json
+    from asyncsdk.suggestions import warn_of_near_misses
 
     if (older_than, larger_than, purpose, name) == (None, None, None, None):
         raise ConfigurationError(
             "which files? Give --older-than, --larger-than, --purpose or --name ('*' is every file). Nothing was sent."
         )
     files = FileFilter(older_than=older_than, larger_than=larger_than, purpose=purpose, name=name)
+    warn_of_near_misses({"purpose": purpose})
     async with open_client(connection) as client:
         found = await client.find_files(files)
         deletion = Deletion(found, output, named=False)

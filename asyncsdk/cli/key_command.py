@@ -14,9 +14,10 @@ from attrs import define, field
 
 from asyncsdk.errors import ConfigurationError, CredentialError
 from asyncsdk.keys import CachedKey
-from asyncsdk.settings import Secret
+from asyncsdk.settings import Secret, checked_key
 
 SECONDS = 45.0  # for one run of it, which may ask a server
+_UNKNOWN = 127  # of a shell
 _LONGEST = 64 << 10  # bytes of its output: a token has a few thousand at most
 
 
@@ -49,10 +50,19 @@ async def _printed_by(command: str) -> str:
         if process.returncode is None or not output.is_whole:
             await _end(process)
     if code != 0:
-        raise _failed(f"ended with exit code {code}")
+        raise _failed(_how(code))
     if not output.content.strip():
         raise _failed("printed nothing")
-    return Secret(output.content.decode(errors="replace").strip())
+    key = Secret(output.content.decode(errors="replace").strip())
+    with suppress(ConfigurationError):
+        return checked_key(key)
+    raise ConfigurationError(_words("printed what no key contains, such as a space or a second line"))
+
+
+def _how(code: int) -> str:
+    if code < 0:
+        return f"was ended by signal {-code}"
+    return f"ended with exit code {code}{': the shell knows no such command' if code == _UNKNOWN else ''}"
 
 
 @define
@@ -76,10 +86,13 @@ class _Output:
 
 
 def _failed(what: str) -> CredentialError:
-    return CredentialError(
+    return CredentialError(_words(what), sent=False)
+
+
+def _words(what: str) -> str:
+    return (
         f"the command of --key-command {what}. Nothing was sent. Run it by itself to see why: it must print the key "
-        "and nothing else, and it can't ask anything. What it prints is not shown here.",
-        sent=False,
+        "and nothing else, and it can't ask anything. What it prints is not shown here."
     )
 
 

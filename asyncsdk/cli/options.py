@@ -194,7 +194,9 @@ class UploadOptions:
     key: Annotated[
         str | None,
         Parameter(
-            metavar="NAME", help="Your name for one file, or for one directory: it is resumed by that from any path."
+            metavar="NAME",
+            help="Your name for one file, or for one directory: it is resumed by that from any path, if its file is "
+            "called the same or --filename is given.",
         ),
     ] = None
     stall_timeout: StallTimeout = DEFAULT_STALL

@@ -87,6 +87,9 @@ _LONGEST_PLAIN_TEXT = 1000  # bytes; an image as bare base64 is longer
 _NO_SUCH_ROUTE = "Invalid URL"  # OpenAI; code 404 is Azure without /openai, "detail" FastAPI, not JSON a page
 _MISROUTED = re.compile(r"Invalid URL \([A-Z]+ (/\S*)\)\.?\s*(\S?)")  # the path, and whether more words follow
 _WRONG_PATH = "Is the path of the base URL right? It ends with /v1."
+_NO_UPLOADS = (
+    "Is the base URL right? Without an Uploads API there is the way by one request: method='files' (--method files)."
+)
 _NO_API = "Does the base URL lack a path, such as /v1 (OpenAI) or /openai/v1 (Azure)?"
 
 
@@ -231,7 +234,9 @@ def _advice(status: int, inner: object, request: str) -> str:
     may_be_quota = status in {400, 403, 409, 429} and request.startswith(("POST /files", "POST /uploads"))
     if may_be_quota and isinstance(message, str) and _FILES_QUOTA.search(message):
         return _FILES_QUOTA_ADVICE
-    return _about_base_url(inner) if status == 404 and _is_no_route(inner) else _ADVICE.get(status, "")
+    if status == 404 and _is_no_route(inner):
+        return _about_base_url(inner)
+    return _NO_UPLOADS if (status, request) == (404, "POST /uploads") else _ADVICE.get(status, "")
 
 
 def _about_base_url(inner: object) -> str:

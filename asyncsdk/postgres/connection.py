@@ -141,7 +141,7 @@ class PostgresConnection:
             raise failure from None
         if how is not Passing.AT_ONCE:
             self.is_away = True
-            if attempt == 2 and self._has_worked and not self._is_quiet:
+            if attempt == 2 and self._has_worked and not (self._is_quiet or self._is_reported):
                 logger.warning("%s: %s. It is waited for", self._url.place, fault(trouble).reason)
                 self._is_reported = True
         await anyio.sleep(pause)

@@ -118,8 +118,8 @@ def not_fit(facts: Facts, *, writes: bool) -> DatabaseFault | None:
 
 _SAME = "the same call goes on."
 _CLOSED = (
-    "it closed the connection, as another kind of server may",
-    f"Correct host and port, or wait until it answers; then {_SAME}",
+    "it closed the connection",
+    f"Correct host and port, if another kind of server has that port, or wait until it answers; then {_SAME}",
 )
 _BY_STATE: dict[str, tuple[str, str]] = {
     "08": _CLOSED,
@@ -128,7 +128,7 @@ _BY_STATE: dict[str, tuple[str, str]] = {
     "3D000": ("that database does not exist", "Create it (createdb), or correct the name at the end of the URL."),
     "42501": (
         "the user may not do what is needed there",
-        "Let a user who may run what `asyncsdk uploads schema` prints, which also says what to grant.",
+        "A user who may create tables has to run what `asyncsdk uploads schema` prints; it also says what to grant.",
     ),
     READ_ONLY: (
         "it is read-only, as a standby is, or a session with default_transaction_read_only",
@@ -139,7 +139,10 @@ _BY_STATE: dict[str, tuple[str, str]] = {
     "53300": ("it has no free connection", f"Raise max_connections or use a pooler; then {_SAME}"),
     "57P03": ("it does not take connections now", f"Once it does, {_SAME}"),
     "53": ("it has no room or memory left", f"Make room; then {_SAME}"),
-    "42P01": ("a table of the schema asyncsdk is missing", "Restore it, or drop the schema: then all is forgotten."),
+    "42P01": (
+        "a table of the schema asyncsdk is missing",
+        "Restore it. Without it, drop the schema: then all is forgotten, files are sent and edits are paid again.",
+    ),
 }
 _BY_KIND: dict[str, tuple[str, str]] = {
     "refused": ("no server answers at that address", f"Start it, or correct host and port; then {_SAME}"),

@@ -12,6 +12,8 @@ Rules:
 - A lapsed lease is taken from the very claim that was seen under it, by compare-and-set, in a statement that judges it
   again: one that looks lapsed may be of a process that claimed while the statement ran.
 - A process on this machine that is gone holds nothing, whatever its lease says.
+- A lease that ends later than any can is from before the database's clock was set back. The next renewal of another
+  shortens it to one that is renewed now: its holder, if it lives, renews in that time.
 """
 
 from __future__ import annotations

@@ -25,5 +25,11 @@ def schema_steps(made: int | None, wanted: int) -> list[str]:
 
 
 def schema_script(wanted: int) -> str:
-    """What makes version `wanted` of the schema where there is none, and says what to grant."""
-    return "\n".join([*schema_steps(None, wanted), statement("grants")])
+    """What makes version `wanted` of the schema, or brings an older one there, and says what to grant.
+
+    Each step is one statement, which does nothing where it was run before.
+    """
+    once = "\n".join(line for line in statement("schema_once").splitlines() if not line.startswith("--"))
+    steps = enumerate(schema_steps(None, wanted), 1)
+    printed = [once.replace("$VERSION", str(version)).replace("$STEP", step) for version, step in steps]
+    return "\n\n".join([*printed, statement("grants")])

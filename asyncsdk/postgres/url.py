@@ -24,6 +24,7 @@ OPTIONS = (
 _SSL_MODES = ("allow", "disable", "prefer", "require", "verify-ca", "verify-full")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")  # one letter is a drive
 _LIKE_OURS = re.compile(r"postgres\w*[:;/]+.*@|postgres(ql)?:", re.IGNORECASE)
+_WORDS = re.compile(r"\s*(host|hostaddr|port|dbname|user|password|passfile|service|sslmode)\s*=")  # as libpq takes, too
 _HOST = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[^:\[\]]*)(:(?P<port>\d{1,5}))?")
 _ENCODE = "In a password, write / as %2F, @ as %40, # as %23, ? as %3F, : as %3A, % as %25; or leave it to PGPASSWORD."
 
@@ -51,8 +52,8 @@ class DatabaseURL:
 
 
 def is_database_url(text: str) -> bool:
-    """Whether `text` is a URL, of a database or of something else, rather than a path."""
-    return bool(_SCHEME.match(text) or _LIKE_OURS.match(text))
+    """Whether `text` is a URL, of a database or of something else, or words for libpq, rather than a path."""
+    return bool(_SCHEME.match(text) or _LIKE_OURS.match(text) or _WORDS.match(text))
 
 
 def database_url(text: str) -> DatabaseURL:
@@ -99,10 +100,9 @@ def _check_options(query: str) -> None:
 
 def _other_scheme(scheme: str) -> str:
     meant = difflib.get_close_matches(scheme.lower(), SCHEMES, 1, cutoff=0.7)
-    shown = scheme if re.fullmatch("[A-Za-z0-9+.-]{1,20}", scheme) else "this"
-    what = f"{shown}: is not a place that is known" if not meant else f"{shown}: is not how such a URL begins"
+    shown = f"with {scheme}:" if re.fullmatch("[A-Za-z0-9+.-]{1,20}", scheme) else "like this"
     return (
-        f"{what}. Nothing was sent.\n"
+        f"can't use a place that begins {shown}{'; did you mean postgresql://?' if meant else '.'} Nothing was sent.\n"
         "  It is a directory, memory, or postgresql://USER@HOST:PORT/DATABASE. "
         "For a directory of that name, begin it with ./"
     )

@@ -67,7 +67,7 @@ class UploadJob:
         filename: The File's name. None: the source's own; a stream without one needs it.
         mime_type: None: by the suffix of the filename.
         expires_after: The File's life in seconds (3,600 to 2,592,000), or a mapping in the API's own form.
-        key: Your name for the content, used instead of the path to find it again.
+        key: Your name for the content, used instead of the path to find it again; the filename has to be the same.
         if_uploaded: Where the file is on the server already: "reuse" it, or send it "again".
         on_busy: While another process sends the same file: "wait" for its result, or "fail".
         resume: False: start again, and leave behind what was sent in part.

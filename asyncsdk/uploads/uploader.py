@@ -192,7 +192,7 @@ class AsyncUploader:
             mime_type: None: by the suffix of the filename.
             expires_after: The File's life in seconds (3,600 to 2,592,000), or a mapping in the API's own form.
             key: Your name for the content, used instead of the path: with it another path resumes, and so do bytes,
-                file objects and streams, which don't without one.
+                file objects and streams, which don't without one. The filename has to be the same.
             if_uploaded: Where the file is on the server already: "reuse" returns it at once, "again" sends it again.
             on_busy: While another process sends the same file: "wait" for its result, or "fail".
             resume: False: start again, and leave behind what was sent in part.

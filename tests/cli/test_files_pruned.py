@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from asyncsdk.cli import deletion
+from asyncsdk.cli.display import NullDisplay
 from asyncsdk.server import Fault, LocalServer
 from tests.cli.support import MakeFile, Run, Start
 
@@ -142,6 +143,33 @@ def test_an_age_needs_a_unit_that_means_one_thing(run: Run, server: LocalServer,
     assert ran.code == 2
     assert f"{age} of what? Write {number}d for days" in ran.err
     assert not server.calls
+
+
+@pytest.mark.parametrize("age", ["2w", "1 month", "90 minutes"])
+def test_what_is_no_age_is_refused_with_ages_that_it_takes(run: Run, server: LocalServer, age: str) -> None:
+    ran = run("files", "prune", "--older-than", age, "--yes")
+    assert ran.code == 2
+    assert f"{age!r} is not an age; use for example 30d, 12h or 45s. Nothing was sent." in ran.err
+    assert not server.calls
+
+
+def test_a_purpose_that_may_be_misspelt_is_warned_of(run: Run, three: list[str]) -> None:
+    ran = run("files", "prune", "--purpose", "userdata", "--yes")
+    assert ran.code == 0
+    assert three
+    assert "did you mean 'user_data'?" in ran.err
+    assert "no such files" in ran.err
+
+
+def test_an_error_has_its_own_line_below_the_bar(
+    run: Run, server: LocalServer, three: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aside: list[int] = []
+    monkeypatch.setattr(NullDisplay, "aside", lambda _: aside.append(len(server.files)))
+    server.inject(Fault("files.delete", "answer", "before", status=400, nth=2))
+    assert run("files", "prune", "--name", "*", "--yes").code == 3
+    assert three
+    assert len(aside) == 2  # once for the error, once at the end
 
 
 def test_where_files_can_not_be_listed_those_that_are_named_are_deleted(

@@ -122,7 +122,7 @@ def test_a_url_with_a_typo_is_wrong_usage(run: Run, make_file: MakeFile, command
     make_file(1000, "train.jsonl", 0)
     ran = run(*command, "--journal", f"postgresql:/me:{CANARY}@db/uploads")
     assert ran.code == 2
-    assert "postgresql: is not how such a URL begins" in ran.err
+    assert "can't use a place that begins with postgresql:; did you mean postgresql://?" in ran.err
     assert CANARY not in ran.err + ran.out
 
 

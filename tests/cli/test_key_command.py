@@ -63,6 +63,8 @@ def test_it_is_run_once_and_once_more_when_the_key_is_refused(
         (f"print('{CANARY}'); import sys; print('{CANARY}', file=sys.stderr); sys.exit(3)", "ended with exit code 3"),
         ("pass", "printed nothing"),
         (f"print('{CANARY}' * 5000)", "printed more than any key has"),
+        ("import os; os.kill(os.getppid(), 9); os.kill(os.getpid(), 9)", "was ended by signal 9"),
+        ("import sys; sys.exit(127)", "ended with exit code 127: the shell knows no such command"),
     ],
 )
 def test_where_it_fails_nothing_of_what_it_printed_is_shown(run: Run, program: str, what: str) -> None:
@@ -75,7 +77,7 @@ def test_where_it_fails_nothing_of_what_it_printed_is_shown(run: Run, program: s
 def test_what_is_no_key_is_not_shown_either(run: Run) -> None:
     ran = run("files", "list", "-v", "--key-command", python(f"print('{CANARY}'); print('warning: {CANARY}')"))
     assert ran.code == 2
-    assert "the API key contains a line break" in ran.err
+    assert "--key-command printed what no key contains, such as a space or a second line. Nothing was sent." in ran.err
     assert CANARY not in ran.out + ran.err
 
 

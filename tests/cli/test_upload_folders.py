@@ -353,7 +353,8 @@ def test_a_journal_is_not_kept_in_a_directory_that_is_called_like_a_url(
     ran = run("upload", "data", *FOR, "--journal", "s3://bucket/journal")
     assert (ran.code, server.requests) == (2, [])
     assert (
-        "s3: is not a place that is known. Nothing was sent.\n  It is a directory, memory, or postgresql://" in ran.err
+        "can't use a place that begins with s3:. Nothing was sent.\n  It is a directory, memory, or postgresql://"
+        in ran.err
     )
     assert not (tmp_path / "s3:").exists()
 

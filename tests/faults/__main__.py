@@ -48,6 +48,7 @@ class Options:
     sizes: Sizes
     other: Path | None = None
     fleet: Fleet = field(factory=Fleet)
+    shared: int = 200
     edits: int = 6000
 
 
@@ -69,7 +70,7 @@ async def posted(folder: Path, options: Options) -> Row:
 
 
 async def share(folder: Path, options: Options) -> Row:
-    return await share_everywhere(folder, max(20, options.rounds // 5), seed=options.seed)
+    return await share_everywhere(folder, options.shared, seed=options.seed, lease=options.fleet.lease)
 
 
 async def steps(folder: Path, _: Options) -> Row:
@@ -205,16 +206,24 @@ def _read(arguments: list[str]) -> tuple[list[str], Options]:
     parser.add_argument("--rounds", type=int, default=1000, metavar="N", help="kills or examples (1000)")
     parser.add_argument("--seed", type=int, default=int(time.time()), metavar="S")
     parser.add_argument("--size", default="64MiB..512MiB", metavar="A..B", help="of the files that are uploaded")
-    parser.add_argument("--files", type=int, default=60, metavar="N", help="of the fleet (60)")
+    parser.add_argument(
+        "--files",
+        type=int,
+        metavar="N",
+        help="of the fleet (60), or that are shared (a fifth of the rounds, 20 at least)",
+    )
     parser.add_argument("--edits", type=int, default=6000, metavar="N", help="of the fleet of edits (6000)")
-    parser.add_argument("--lease", type=float, default=60.0, metavar="SECONDS", help="of the fleet's processes (60)")
+    parser.add_argument(
+        "--lease", type=float, default=60.0, metavar="SECONDS", help="of the processes of fleet and share (60)"
+    )
     given = parser.parse_args(arguments)
     least, _, most = given.size.partition("..")
     options = Options(
         given.rounds,
         given.seed,
         Sizes(parse_size(least), parse_size(most or least)),
-        fleet=Fleet(files=given.files, lease=given.lease),
+        fleet=Fleet(files=given.files or 60, lease=given.lease),
+        shared=given.files or max(20, given.rounds // 5),
         edits=given.edits,
     )
     if given.forms[:1] == [VERSIONS] and len(given.forms) == 2:

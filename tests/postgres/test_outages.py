@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 
+import anyio
 import pytest
 
 from asyncsdk.errors import JournalError
@@ -72,6 +73,20 @@ async def test_an_outage_is_waited_out_and_said_once(
         assert "it answers again" in caplog.records[1].message
     async with PostgresJournal(database_url).claim(KEY) as log:
         assert log.records == (opened(), part(0), part(1), part(2))
+
+
+async def test_an_outage_in_which_the_upload_is_left_is_said_once(
+    postgres_server: PostgresServer, database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with proxy_to(postgres_server.port) as proxy:
+        with caplog.at_level(logging.WARNING, logger="asyncsdk.postgres"):
+            async with through(proxy, database_url).claim(KEY) as log:
+                await log.append(opened())
+                proxy.go_away()
+                with anyio.move_on_after(1.0) as scope:
+                    await log.append(part(0))
+        assert scope.cancelled_caught
+        assert len(caplog.records) == 1
 
 
 async def test_an_outage_that_does_not_end_is_an_error_and_what_was_written_is_safe(

@@ -14,7 +14,7 @@ import pytest
 from asyncsdk.errors import ConfigurationError, JournalError, JournalVersionError
 from asyncsdk.postgres import connection
 from asyncsdk.postgres.faults import VERSION
-from asyncsdk.postgres.statements import schema_steps, statement
+from asyncsdk.postgres.statements import schema_script, schema_steps, statement
 from asyncsdk.uploads.journal.postgres import PostgresJournal
 from tests.journal.support import KEY, opened
 from tests.postgres.server import SUPERUSER, PostgresServer, free_port
@@ -148,6 +148,22 @@ async def test_a_user_for_whom_the_schema_was_made_needs_no_more_than_the_grants
         await log.append(opened())
     [entry] = await PostgresJournal(url).entries()
     assert entry.records == (opened(),)
+
+
+@pytest.mark.parametrize("made", [[], [1], [1, 2]])
+async def test_what_is_printed_makes_the_schema_and_brings_an_older_one_up(
+    postgres_server: PostgresServer, database: str, made: list[int]
+) -> None:
+    script = schema_script(VERSION)
+    statements = [*(statement(f"schema_{version}") for version in made), script, script]  # it may be run again
+    name = f"printed{len(made)}"
+    url = role(postgres_server, name, *statements, database=database)
+    versions = postgres_server.sql("select version from asyncsdk.schema_version order by 1", database=database)
+    assert versions.split() == [str(version) for version in range(1, VERSION + 1)]
+    grants = [line.removeprefix("-- ") for line in script.splitlines() if line.startswith("-- grant")]
+    postgres_server.sql(*(line.replace("USER", f"{name}_{database}") for line in grants), database=database)
+    async with PostgresJournal(url).claim(KEY) as log:
+        await log.append(opened())
 
 
 async def test_a_schema_that_a_newer_asyncsdk_made(

@@ -144,6 +144,25 @@ async def test_after_a_sleep_of_the_machine_a_lapsed_lease_is_not_taken_at_once(
                 pytest.fail("taken without a lease of steady renewals")
 
 
+async def test_after_the_databases_clock_was_set_back_a_key_of_a_process_that_is_gone_is_taken(
+    connections: list[Any], database_url: str
+) -> None:
+    gone = await lease(connections[0], 3600.0)  # of a process elsewhere, as by a clock that was ahead
+    await claim(connections[0], gone)
+    async with asyncio.timeout(10), other(database_url).claim(KEY) as log:
+        assert log.epoch == 2
+
+
+async def test_after_the_databases_clock_was_set_back_no_lease_is_shorter_than_one_that_is_renewed_now(
+    connections: list[Any],
+) -> None:
+    usual, alive = await lease(connections[0], 500.0), await lease(connections[0], 3600.0)
+    await lease(connections[1], 60.0)
+    left = "select extract(epoch from until - clock_timestamp()) from asyncsdk.holder where id = $1"
+    assert 55 < await connections[0].fetchval(left, alive) <= 60
+    assert await connections[0].fetchval(left, usual) > 490
+
+
 async def test_after_a_step_of_the_databases_clock_a_lapsed_lease_is_not_taken_at_once(
     postgres_server: PostgresServer, database: str, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

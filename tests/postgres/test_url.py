@@ -33,11 +33,11 @@ def test_a_url_is_shown_without_user_password_and_options(text: str, place: str)
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("postgressql://me:{}@db/uploads", "postgressql: is not how such a URL begins"),
-        ("postgresql:/me:{}@db/uploads", "postgresql: is not how such a URL begins"),
-        ("postgresql:me:{}@db/uploads", "postgresql: is not how such a URL begins"),
-        ("Postgres://me:{}@db/uploads", "Postgres: is not how such a URL begins"),
-        ("mysql://me:{}@db/uploads", "mysql: is not a place that is known"),
+        ("postgressql://me:{}@db/uploads", "begins with postgressql:; did you mean postgresql://?"),
+        ("postgresql:/me:{}@db/uploads", "begins with postgresql:; did you mean postgresql://?"),
+        ("postgresql:me:{}@db/uploads", "begins with postgresql:; did you mean postgresql://?"),
+        ("Postgres://me:{}@db/uploads", "begins with Postgres:; did you mean postgresql://?"),
+        ("mysql://me:{}@db/uploads", "begins with mysql:. Nothing"),
         ("postgresql://me:{}/x@db/uploads", "write / as %2F"),
         ("postgresql://me:{}@x@db/uploads", "write / as %2F, @ as %40"),
         ("postgresql://me:{}#x@db/uploads", "# as %23"),
@@ -50,6 +50,8 @@ def test_a_url_is_shown_without_user_password_and_options(text: str, place: str)
         ("postgresql://me:{}@db/uploads?sslmod=require", "Did you mean sslmode?"),
         ("postgresql://me:{}@db/uploads?sslmode=requir", "It is one of allow, disable, prefer, require"),
         ("postgresql://me@db/uploads?{}", "one is not known among the options"),
+        ("host=db user=me password={} dbname=uploads", "begins like this. Nothing"),
+        ("password={}", "begins like this. Nothing"),
     ],
 )
 def test_a_typo_is_an_error_before_anything_is_sent_and_shows_no_password(text: str, words: str) -> None:
@@ -68,7 +70,9 @@ def test_of_several_hosts_another_is_asked_first_each_time() -> None:
     assert database_url("postgresql:///uploads?host=/run/postgresql").from_host(1) == {}
 
 
-@pytest.mark.parametrize("path", ["/var/lib/x", "./postgresql", "journal", "C:/x", "a:b", "postgres", "postgresql"])
+@pytest.mark.parametrize(
+    "path", ["/var/lib/x", "./postgresql", "journal", "C:/x", "a:b", "postgres", "postgresql", "./host=a"]
+)
 def test_a_path_stays_a_path(path: str) -> None:
     assert not is_database_url(path)
     assert isinstance(open_journal(path), FileJournal)

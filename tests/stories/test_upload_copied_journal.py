@@ -21,7 +21,9 @@ async def test_both_get_what_they_sent(
 ) -> None:
     seconds = itertools.count(int(time.time()))  # no two uploads of one second: those would not be told apart
     async with (
-        LocalServer(tmp_path / "server", repeated_complete=repeated, clock=lambda: next(seconds)) as server,
+        LocalServer(  # with a `created_at` of their own, files that were lost stay unknown
+            tmp_path / "server", repeated_complete=repeated, created_at="upload", clock=lambda: next(seconds)
+        ) as server,
         Client("k", base_url=server.url) as client,
     ):
         path = make_file(seed=1)

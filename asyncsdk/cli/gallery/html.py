@@ -47,7 +47,8 @@ def link(picture: PurePath, base: PurePath) -> str:
     for up, folder in enumerate((base, *base.parents)):
         if picture.is_relative_to(folder):
             return "../" * up + quote(os.fsencode(picture.relative_to(folder).as_posix()))
-    return picture.as_uri()
+    place = picture.as_posix()  # on Windows, of another drive or of a share
+    return ("file:" if place.startswith("//") else "file:///") + quote(os.fsencode(place), safe="/:")
 
 
 def _attribute(key: str, value: str | Literal[True]) -> str:

@@ -1,4 +1,4 @@
 -- What a user needs who may not create the schema: replace USER, and remove the two dashes.
--- Law: no more than it reads and writes.
+-- Law: no more than it reads and writes. Once more after the schema was brought to a later version.
 -- grant usage on schema asyncsdk to USER;
 -- grant select, insert, update, delete on all tables in schema asyncsdk to USER;

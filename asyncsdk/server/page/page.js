@@ -160,7 +160,7 @@ function wordsOf(fault) {
     fault.nth && (fault.every ? `from call ${fault.nth} on` : `call ${fault.nth}`),
     fault.every && always,
     fault.probability && `probability ${fault.probability}`,
-    fault.times && `${fault.times} times`,
+    fault.times && (fault.times === 1 ? "once" : `${fault.times} times`),
     fault.seconds && `for ${fault.seconds} s`,
     fault.rate && `${size(fault.rate)}/s`,
     fault.per_minute && `${count(fault.per_minute)} ${fault.unit} a minute`,
@@ -178,7 +178,7 @@ function buildRequest(call) {
   const fault = call.fault ? [make("span", "pill warn", call.fault)] : [];
   const moved = call.bytes >= call.bytes_sent ? `↑ ${size(call.bytes)}` : `↓ ${size(call.bytes_sent)}`;
   return make("div", "row", make("div", "top", make("span", "number figure", `#${call.number}`), status,
-    make("span", "method", call.method), path, ...fault, make("span", "figure wide", moved),
+    make("span", "method", call.method), path, ...fault, make("span", "figure wide moved", moved),
     make("span", "figure wide", lasted(call.seconds))));
 }
 
