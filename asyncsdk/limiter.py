@@ -4,12 +4,34 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 import anyio
 from attrs import define, field
 
 from asyncsdk.errors import RateLimitError
 from asyncsdk.ratelimit import Permit, RateLimit, RateUnit, read_refusal
+
+
+class Limiter(Protocol):
+    """Permits to send: of this process alone, or of a pool that processes share."""
+
+    @property
+    def rate(self) -> float | None:
+        """Units a minute now; None while nothing bounds them."""
+
+    @property
+    def retry_after(self) -> float:
+        """Seconds until one more unit may be sent; 0.0 for now."""
+
+    async def acquire(self, units: int) -> Permit:
+        """Wait until `units` may be sent."""
+
+    def accepted(self, permit: Permit) -> None:
+        """The server processed the request that had this permit."""
+
+    def refused(self, error: RateLimitError, permit: Permit) -> None:
+        """The server responded 429 to the request that had this permit."""
 
 
 @define(eq=False)

@@ -17,9 +17,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
 
-from attrs import define, field, frozen, setters
+from attrs import define, evolve, field, frozen, setters
 
 from asyncsdk.clock import http_date
 from asyncsdk.errors import ConfigurationError
@@ -105,15 +106,38 @@ SLICE_SECONDS = 0.2  # what was sent within one counts until its end: some 300 n
 
 @define
 class Window:
-    """How many units were sent when, over the last minute. Times are monotonic seconds and never decrease."""
+    """How many units were sent when, over the last minute. Times are monotonic seconds and never decrease.
 
-    _slices: dict[int, int] = field(factory=dict, init=False)  # number of slice → units, oldest first
+    Those of a pool decrease a little: processes report late what they sent while no limit was known.
+    """
 
-    def add(self, units: int, at: float) -> None:
-        """Count `units` that are sent `at` this time, and forget what is old."""
-        number = _slice(at)
+    _slices: dict[int, int] = field(factory=dict)  # number of slice → units, oldest first
+
+    @classmethod
+    def of(cls, kept: Sequence[int]) -> Window:
+        """Read what `kept` returned."""
+        return cls(dict(zip(accumulate(kept[::2]), kept[1::2], strict=True)))
+
+    def kept(self) -> list[int]:
+        """Each slice as how many there are from the one before to it, and its units."""
+        used = sorted((number, units) for number, units in self._slices.items() if units)
+        before = [0, *(number for number, _ in used)]
+        return [each for (number, units), last in zip(used, before, strict=False) for each in (number - last, units)]
+
+    def shifted(self, seconds: float) -> Window:
+        """The same at other times."""
+        step = round(seconds / SLICE_SECONDS)
+        return Window({number + step: units for number, units in self._slices.items()})
+
+    def until(self, moment: float) -> Window:
+        """What was sent by then: what is dated later never was."""
+        return Window({number: units for number, units in self._slices.items() if number <= _slice(moment)})
+
+    def add(self, units: int, at: float, now: float | None = None) -> None:
+        """Count `units` that are sent `at` this time, and forget what is old: as of `now`, if they are sent later."""
+        number, now = _slice(at), at if now is None else now
         self._slices[number] = self._slices.get(number, 0) + units
-        while _end(oldest := next(iter(self._slices))) + COUNTED_SECONDS <= at:
+        while self._slices and _end(oldest := next(iter(self._slices))) + COUNTED_SECONDS <= now:
             del self._slices[oldest]
 
     def take_back(self, units: int, at: float) -> None:
@@ -122,9 +146,11 @@ class Window:
         if number in self._slices:
             self._slices[number] -= units
 
-    def count(self, since: float) -> int:
-        """How many units were sent after `since`, or within its slice."""
-        return sum(units for number, units in self._slices.items() if _end(number) > since)
+    def count(self, since: float, until: float = math.inf) -> int:
+        """How many units were sent after `since` and up to `until`, or within their slices."""
+        return sum(
+            units for number, units in self._slices.items() if _end(number) > since and number * SLICE_SECONDS <= until
+        )
 
     def fits_at(self, units: float, limit: float, since: float) -> float:
         """When `units` more may be sent, such that no minute has more than `limit` of those sent after `since`.
@@ -174,23 +200,23 @@ class RateLimit:
     """`given` is the caller's limit in units a minute, None learns. Raises ConfigurationError unless it is above 0.
 
     `now` is monotonic seconds. An episode is all that is refused of what was in flight at its first refusal: it slows
-    down once.
+    down once. The rest of its fields are what it has learned: one process has them in memory, a pool in a row.
     """
 
     unit: RateUnit
     given: float | None = field(default=None)
-    _reported: float = field(default=math.inf, init=False)  # the limit, as the server's 429s name it
-    _peak: float = field(default=math.inf, init=False)  # the rate at which it refused
-    _next: float = field(default=-math.inf, init=False)  # when the next may be sent by the even spread
-    _resume: float = field(default=-math.inf, init=False)  # when the hold of the last episode ends
-    _counted_from: float = field(default=-math.inf, init=False)  # what was sent before does not count against the limit
-    _slowed: float = field(default=-math.inf, init=False)  # since when it recovers
-    _measured_from: float = field(default=math.inf, init=False)
-    _passed: Window = field(factory=Window, init=False)
-    _refused: Window = field(factory=Window, init=False)
-    _episode: int = field(default=0, init=False)
-    _proved: bool = field(default=True, init=False)  # the server accepted something since this episode began
-    _fruitless: int = field(default=0, init=False)  # episodes in a row in which it accepted nothing
+    reported: float = field(default=math.inf, kw_only=True)  # the limit, as the server's 429s name it
+    peak: float = field(default=math.inf, kw_only=True)  # the rate at which it refused
+    next_at: float = field(default=-math.inf, kw_only=True)  # when the next may be sent by the even spread
+    resume_at: float = field(default=-math.inf, kw_only=True)  # when the hold of the last episode ends
+    counted_from: float = field(default=-math.inf, kw_only=True)  # what was sent before does not count against it
+    slowed_at: float = field(default=-math.inf, kw_only=True)  # since when it recovers
+    measured_from: float = field(default=math.inf, kw_only=True)
+    sent: Window = field(factory=Window, kw_only=True)
+    turned_away: Window = field(factory=Window, kw_only=True)
+    episode: int = field(default=0, kw_only=True)
+    is_proved: bool = field(default=True, kw_only=True)  # the server accepted something since this episode began
+    fruitless: int = field(default=0, kw_only=True)  # episodes in a row in which it accepted nothing
 
     @given.validator
     def _check(self, _attribute: object, given: float | None) -> None:
@@ -199,77 +225,120 @@ class RateLimit:
     @property
     def limit(self) -> float:
         """The known limit in units a minute, infinite where none is known."""
-        return min(self.given or math.inf, self._reported)
+        return min(self.given or math.inf, self.reported)
 
     def rate(self, now: float) -> float | None:
         """The rate now, in units a minute; None while there is no limit."""
-        since = max(0.0, now - self._slowed)
-        recovered = self._peak * (1 + (1 - DECREASE) * (since / RECOVERY_SECONDS - 1) ** 3)
+        since = max(0.0, now - self.slowed_at)
+        recovered = self.peak * (1 + (1 - DECREASE) * (since / RECOVERY_SECONDS - 1) ** 3)
         rate = min(recovered, self.limit * MARGIN)
         return rate if math.isfinite(rate) else None
 
     def wait(self, units: int, now: float) -> float:
         """Seconds until `units` may be sent."""
-        fits = self._passed.fits_at(units, self.limit, self._counted_from)
-        return max(0.0, max(self._next, self._resume, fits) - now)
+        fits = self.sent.fits_at(units, self.limit, self.counted_from)
+        return max(0.0, max(self.next_at, self.resume_at, fits) - now)
 
-    def admit(self, units: int, now: float) -> Permit:
-        """Count `units` as sent now. What follows waits for their share of a minute."""
-        rate = self.rate(now)
-        seconds = 0.0 if rate is None else 60.0 * units / rate
-        self._next = max(self._next, now - LATE_SECONDS) + seconds
-        self._passed.add(units, now)
-        self._measured_from = min(self._measured_from, now)
-        return Permit(units, now, self._episode, seconds)
+    def admit(self, units: int, at: float, now: float | None = None) -> Permit:
+        """Count `units` as sent `at` this time, which may be later than `now`. What follows waits for their share."""
+        permit = Permit(units, at, self.episode, self._share(units, at))
+        self.next_at = max(self.next_at, at - LATE_SECONDS) + permit.seconds
+        self.count(permit, now)
+        return permit
+
+    def count(self, permit: Permit, now: float | None = None) -> None:
+        """Count what was sent with a permit: one that this limit did not give, while nothing bounded it, too."""
+        self.sent.add(permit.units, permit.at, now)
+        self.measured_from = min(self.measured_from, permit.at)
+
+    def _share(self, units: int, at: float) -> float:
+        rate = self.rate(at)
+        return 0.0 if rate is None else 60.0 * units / rate
+
+    def is_void(self, permit: Permit) -> bool:
+        """Whether a permit for later must not be used: a refusal since then made it too early, or too close."""
+        is_too_close = permit.seconds < self._share(permit.units, permit.at) * (1 - 1e-9)
+        return permit.episode != self.episode and (permit.at < self.resume_at or is_too_close)
+
+    def unused(self, permit: Permit) -> None:
+        """Nothing was sent with this permit. Its share is not given again."""
+        self.sent.take_back(permit.units, permit.at)
+
+    def begun_again(self, given: float | None, now: float) -> RateLimit:
+        """The limit of a new run, which has learned nothing: what was sent counts, what was for later is void."""
+        return RateLimit(
+            self.unit,
+            given,
+            next_at=min(self.next_at, now),
+            sent=self.sent.until(now),
+            episode=self.episode + 1,
+        )
+
+    def shifted(self, seconds: float) -> RateLimit:
+        """The same at other times: the clock was set."""
+        return evolve(
+            self,
+            next_at=self.next_at + seconds,
+            resume_at=self.resume_at + seconds,
+            counted_from=self.counted_from + seconds,
+            slowed_at=self.slowed_at + seconds,
+            measured_from=self.measured_from + seconds,
+            sent=self.sent.shifted(seconds),
+            turned_away=self.turned_away.shifted(seconds),
+        )
 
     def accepted(self, permit: Permit) -> None:
         """The server processed what had this permit."""
+        self.is_proved = self.is_proved or self.is_proved_by(permit)
+
+    def is_proved_by(self, permit: Permit) -> bool:
+        """Whether it is news that the server processed what had this permit."""
         # a success is answered later than a refusal: it may be of the episode before
-        self._proved = self._proved or permit.episode >= self._episode - 1
+        return not self.is_proved and permit.episode >= self.episode - 1
 
     def refused(self, permit: Permit, refusal: Refusal, now: float) -> None:
         """A 429 came for what had this permit, and contains this much."""
-        beyond = self._passed.count(now - 60.0) > self.limit
-        self._passed.take_back(permit.units, permit.at)
+        beyond = self.sent.count(now - 60.0, now) > self.limit
+        self.sent.take_back(permit.units, permit.at)
         if refusal.limit is not None and permit.units > refusal.limit:
-            self._reported = refusal.limit
-            self._next -= permit.seconds  # it can never pass, and nothing waits for it
+            self.reported = refusal.limit
+            self.next_at -= permit.seconds  # it can never pass, and nothing waits for it
             return
-        self._refused.add(permit.units, now)
-        self._resume = max(self._resume, now + (refusal.delay or 0.0))
-        if permit.episode == self._episode:
+        self.turned_away.add(permit.units, now)
+        self.resume_at = max(self.resume_at, now + (refusal.delay or 0.0))
+        if permit.episode == self.episode:
             self._begin_episode(permit, refusal, now, beyond=beyond)
 
     def _begin_episode(self, permit: Permit, refusal: Refusal, now: float, *, beyond: bool) -> None:
-        self._fruitless = 0 if self._proved else self._fruitless + 1
-        self._episode, self._proved = self._episode + 1, False
-        self._resume = max(self._resume, now + self._pause(refusal.delay))
+        self.fruitless = 0 if self.is_proved else self.fruitless + 1
+        self.episode, self.is_proved = self.episode + 1, False
+        self.resume_at = max(self.resume_at, now + self._pause(refusal.delay))
         if self._learns(refusal.limit):
             if refusal.delay is not None:  # which is when it accepts more, whatever went before
-                self._counted_from = now
+                self.counted_from = now
         elif beyond:  # an echo of what went before the limit was known, from a server that counts by the minute
-            self._counted_from = -math.inf
+            self.counted_from = -math.inf
         elif self._is_too_fast(permit, now):
             self._slow_down(now)
 
     def _pause(self, delay: float | None) -> float:
         """The delay that the server asks for, doubled each time that nothing passed after it."""
         pause = FIRST_PAUSE if delay is None else max(delay, LEAST_PAUSE)
-        return max(pause, min(pause * 2.0 ** min(self._fruitless, 20), LONGEST_PAUSE))
+        return max(pause, min(pause * 2.0 ** min(self.fruitless, 20), LONGEST_PAUSE))
 
     def _learns(self, limit: float | None) -> bool:
         """Use the limit that the server names. Returns whether it is new."""
         before = self.limit
-        self._reported = limit or self._reported
+        self.reported = limit or self.reported
         if self.limit == before:
             return False
-        self._peak = math.inf
+        self.peak = math.inf
         return True
 
     def _is_too_fast(self, permit: Permit, now: float) -> bool:
         since = self._measured_since(now)
-        passed, refused = self._passed.count(since), self._refused.count(since)
-        if self._fruitless:  # nothing new is known; without any rate it would all be sent and refused at once
+        passed, refused = self.sent.count(since, now), self.turned_away.count(since)
+        if self.fruitless:  # nothing new is known; without any rate it would all be sent and refused at once
             return passed > 0 and self.rate(now) is None
         if self.rate(now) is not None and now - since < LEAST_MEASURED:
             return False
@@ -277,9 +346,9 @@ class RateLimit:
 
     def _slow_down(self, now: float) -> None:
         since = self._measured_since(now)
-        passed = self._passed.count(since) * 60.0 / max(1.0, now - since)
-        self._peak = min(self.rate(now) or math.inf, max(LEAST, passed))
-        self._measured_from, self._slowed = now, self._resume
+        passed = self.sent.count(since, now) * 60.0 / max(1.0, now - since)
+        self.peak = min(self.rate(now) or math.inf, max(LEAST, passed))
+        self.measured_from, self.slowed_at = now, self.resume_at
 
     def _measured_since(self, now: float) -> float:
-        return max(self._measured_from, now - 60.0)
+        return max(self.measured_from, now - 60.0)

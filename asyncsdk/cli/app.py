@@ -176,6 +176,7 @@ def _log(*, to_stderr: bool) -> None:
     if not to_stderr:
         for name in (
             "asyncsdk.images.ledgers",
+            "asyncsdk.images.rate_pool",
             "asyncsdk.postgres.connection",
             "asyncsdk.suggestions",
             "asyncsdk.uploads.journal.small",

@@ -25,10 +25,10 @@ from asyncsdk.images.edit import EditFields, ImageEdit, Picture
 from asyncsdk.images.ledger.file import FileLedger
 from asyncsdk.images.ledgers import ChosenLedger, LedgerPlace, database_of, directory_of, ledger_from
 from asyncsdk.images.pictures import LoadedEdit
+from asyncsdk.images.rate_pool import check_pool, limiter_of
 from asyncsdk.images.result import EditResult
 from asyncsdk.images.sending import Event, Flight, send, streaming
 from asyncsdk.images.target import Target
-from asyncsdk.limiter import RateLimiter
 from asyncsdk.ratelimit import INPUT_IMAGES
 from asyncsdk.remote.stores import RemoteStores
 
@@ -143,6 +143,7 @@ class ImageEditor:
         ledger: ChosenLedger = None,
         concurrency: int = 8,
         images_per_minute: float | None = None,
+        rate_pool: str | None = None,
         on_uncertain: OnUncertain = "report",
         redo: Collection[str] = (),
         redo_before: float | None = None,
@@ -170,6 +171,7 @@ class ImageEditor:
                 once. ASYNCSDK_LEDGER goes before the default.
             concurrency: How many edits run at a time, 1 to 256; fewer if this process may open too few files.
             images_per_minute: The rate limit in input images, times `n`. None: it is learned from 429s.
+            rate_pool: A name: all processes that give it, with a ledger in one database, have that rate together.
             on_uncertain: For an edit whose response was lost: "report" it and don't send it again, "retry" it once,
                 which may be paid twice, or "stop" the run.
             redo: Ids to send, and pay, again if their last run was before `redo_before`.
@@ -189,22 +191,21 @@ class ImageEditor:
             RemoteError: The bucket can't be reached; when entered.
             LedgerError: The ledger can't be used; when entered, before anything is sent.
         """
-        if type(concurrency) is not int or not 1 <= concurrency <= MOST_AT_ONCE:
-            raise ConfigurationError(f"concurrency={concurrency!r} is not a {_WHOLE}. Nothing was sent.")
         policy = _policy(on_uncertain, redo, redo_before, only)
-        target, place = self._places(out, _ledger_for(out, save, ledger), accept_damage=accept_damage)
-        rest: Any = {"rate": images_per_minute, "save": save, "concurrency": concurrency, "check": check}
+        target, place = self._places(out, _ledger_for(out, save, ledger), accept_damage=accept_damage, pool=rate_pool)
+        rest: Any = {"rate": images_per_minute, "save": save, "concurrency": _checked(concurrency), "check": check}
         return self._running(edits, target, place, policy=policy, limits=Limits(max_edits, max_tokens), **rest)
 
     def _places(
-        self, out: Where | None, ledger: ChosenLedger, *, accept_damage: bool = False
+        self, out: Where | None, ledger: ChosenLedger, *, accept_damage: bool = False, pool: str | None = None
     ) -> tuple[Target | None, LedgerPlace | None]:
         """Where the pictures of a run go, and where its ledger is, if anywhere. Raises ConfigurationError."""
         target = target_of(out, None if ledger is None else directory_of(ledger, None), self._stores)
+        check_pool(pool, ledger)
         if out is None and ledger is None:
             return target, None
         idle = self.client.timing.thread_idle
-        return target, _place(target, out, ledger, accept_damage=accept_damage, idle=idle)
+        return target, _place(target, out, ledger, accept_damage=accept_damage, idle=idle, rate_pool=pool)
 
     @asynccontextmanager
     async def _running(
@@ -228,7 +229,7 @@ class ImageEditor:
             run = BulkRun(
                 client=self.client,
                 intake=await self._intake(policy, target, ledger, limits, check=check, few=concurrency),
-                limiter=RateLimiter(INPUT_IMAGES, rate),
+                limiter=await stack.enter_async_context(limiter_of(place, ledger, per_minute=rate)),
                 limits=limits,
                 ledger=ledger,
                 save=save,
@@ -323,6 +324,12 @@ def _edit_of(image: Any, prompt: str | None, fields: EditFields) -> ImageEdit:
     if prompt is None:
         raise TypeError("an edit needs a prompt")
     return ImageEdit(image=image, prompt=prompt, **fields)
+
+
+def _checked(concurrency: int) -> int:
+    if type(concurrency) is not int or not 1 <= concurrency <= MOST_AT_ONCE:
+        raise ConfigurationError(f"concurrency={concurrency!r} is not a {_WHOLE}. Nothing was sent.")
+    return concurrency
 
 
 def _policy(

@@ -74,7 +74,7 @@ def directory_of(ledger: ChosenLedger, out: Path | None) -> Path:
 class LedgerPlace:
     """The ledger of a run: a directory, and the database if it is there. `out` is where the pictures go.
 
-    `is_remote`: that is in a bucket.
+    `is_remote`: that is in a bucket. `rate_pool`: which pool there has the rate of the run.
     """
 
     directory: Path
@@ -82,6 +82,7 @@ class LedgerPlace:
     out: str | None = None
     is_remote: bool = False
     accept_damage: bool = False
+    rate_pool: str | None = None
     idle: float = DEFAULT_TIMING.thread_idle
 
     @asynccontextmanager

@@ -115,3 +115,16 @@ def test_the_schema_is_printed_for_users_who_may_not_create_it(run: Run) -> None
 @pytest.mark.parametrize("words", [[], ["a", "--all"]])
 def test_a_release_needs_ids_or_all(run: Run, shared: str, words: list[str]) -> None:
     assert run("ledger", "release", *words).code == 2
+
+
+def test_a_pool_is_named_and_needs_the_shared_ledger(run: Run, server: LocalServer, photos: Path, shared: str) -> None:
+    command = ["edit-many", str(photos), "-p", "x", *OPTIONS]
+    ran = run(*command, "--rate-pool", "shop", "--ledger", "here")
+    assert ran.code == 2
+    assert "--rate-pool shop needs a ledger in a database (--ledger postgresql://…)" in ran.err
+    assert server.calls.get("edit", 0) == 0
+    assert run(*command, "--rate-pool", "shop", "--images-per-minute", "900").code == 0
+    assert server.edits.edits == 3
+    ran = run(*command, "--rate-pool", f"sk-{CANARY}")
+    assert ran.code == 2
+    assert CANARY not in ran.err

@@ -112,7 +112,7 @@ def test_help_names_every_option_of_the_contract(run: Run) -> None:
         ),
         (
             "edit-many",
-            "--out --max-tokens --dry-run --grace --gallery --progress",
+            "--out --max-tokens --rate-pool --dry-run --grace --gallery --progress",
         ),
         ("serve", "--images-per-minute"),
     ],

@@ -139,6 +139,15 @@ async def edit_fleet(folder: Path, options: Options) -> Row:
         return Row("edit fleet", figures={"skipped:": str(error)})
 
 
+async def rate_fleet(folder: Path, options: Options) -> Row:
+    """No more than 429s: for the rate."""
+    fleet = EditFleet(edits=options.edits, killed=0, stopped=0, restarts=0, lost=0, busy=0)
+    try:
+        return evolve(await lead_edits(folder, fleet, seed=options.seed), name="rate fleet")
+    except NoPostgresError as error:
+        return Row("rate fleet", figures={"skipped:": str(error)})
+
+
 async def protocol(_: Path, options: Options) -> Row:
     sequences = 10 * options.rounds
     row = Row("protocol", sequences)
@@ -169,6 +178,7 @@ FORMS: dict[str, Callable[[Path, Options], Coroutine[object, object, Row]]] = {
     "fleet": fleet,
     "outages": outages,
     "editfleet": edit_fleet,
+    "ratefleet": rate_fleet,
     "protocol": protocol,
 }
 VERSIONS = "versions"

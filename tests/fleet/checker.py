@@ -6,7 +6,7 @@ It shares no code with the product: the table is read by psql, and a picture's e
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,9 @@ select json_build_object('id', id, 'status', status, 'phase', phase, 'files', fi
 from asyncsdk.edit order by key
 """
 COUNTED = "select coalesce(sum(edits), 0) from asyncsdk.ledger_worker"
+MINUTE = 60.0
+MOST_ABOVE = 0.03  # of the limit
+LEAST_OF_IT = 0.97  # where nothing fails
 END_OF_PNG = b"IEND\xaeB`\x82"
 
 
@@ -41,6 +44,40 @@ def violations(
     if counted != paid + released:
         found.append(f"{counted} edits are counted, {paid} are or may be paid, {released} were released")
     return found
+
+
+Arrivals = Sequence[tuple[float, int]]  # when the server got how many pictures times n, in order
+
+
+def rate_violations(arrivals: Arrivals, limit: float, *, largest: int = 1) -> list[str]:
+    """The minute in which most came, if that is above the limit, 3 % of it and one item of the `largest` size."""
+    most, begin = busiest_minute(arrivals)
+    allowed = limit * (1 + MOST_ABOVE) + largest
+    return [f"{most} came within the minute from {begin:.2f} s on, {allowed:g} are allowed"] if most > allowed else []
+
+
+def busiest_minute(arrivals: Arrivals) -> tuple[int, float]:
+    """The most that came in any 60 s, and when these began."""
+    most, begin, count, oldest = 0, 0.0, 0, 0
+    for at, pictures in arrivals:
+        count += pictures
+        while arrivals[oldest][0] <= at - MINUTE:
+            count -= arrivals[oldest][1]
+            oldest += 1
+        if count > most:
+            most, begin = count, arrivals[oldest][0]
+    return most, begin
+
+
+def slowest_minute(arrivals: Arrivals, *, quiet: Sequence[tuple[float, float]]) -> int | None:
+    """The fewest that came in any 60 s within the spans in which nothing failed; None where none is that long."""
+    counts = list[int]()
+    for begin, end in quiet:
+        start = begin
+        while start + MINUTE <= end:
+            counts.append(sum(pictures for at, pictures in arrivals if start < at <= start + MINUTE))
+            start += 1.0
+    return min(counts, default=None)
 
 
 def _of_row(name: str, row: Mapping[str, Any], made: int, out: Path) -> list[str]:

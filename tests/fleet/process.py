@@ -27,15 +27,14 @@ async def work(task: dict[str, Any]) -> None:
     ledger = PostgresLedger(task["database"], terms=LeaseTerms(lease=task["lease"], renew_every=task["lease"] / 4))
     shared_intake.PAGE = task["page"]  # so that copies begin apart in a short list too
     mine = shared_intake.from_anywhere(lambda: edits, count)
-    async with Client("sk-test", base_url=task["url"]) as client:
-        editor = ImageEditor(client)
-        limit = task["max_edits"]
-        async with editor.edit_many(
-            mine, out=task["out"], ledger=ledger, concurrency=task["concurrency"], max_edits=limit
-        ) as outcomes:
-            async for outcome in outcomes:
-                sys.stdout.write(json.dumps({"id": outcome.id, "status": outcome.status}) + "\n")
-                sys.stdout.flush()
+    options = {name: task[name] for name in ("concurrency", "max_edits", "images_per_minute", "rate_pool")}
+    async with (
+        Client("sk-test", base_url=task["url"]) as client,
+        ImageEditor(client).edit_many(mine, out=task["out"], ledger=ledger, **options) as outcomes,
+    ):
+        async for outcome in outcomes:
+            sys.stdout.write(json.dumps({"id": outcome.id, "status": outcome.status}) + "\n")
+            sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.fleet.checker import COUNTED, END_OF_PNG, violations
+from tests.fleet.checker import COUNTED, END_OF_PNG, busiest_minute, rate_violations, slowest_minute, violations
 
 DONE = {"id": "a", "status": "done", "phase": None, "files": ["a.png"], "epoch": 1, "late": None}
 
@@ -50,3 +50,38 @@ def test_a_picture_of_no_row_a_cut_one_and_a_missing_row_are_found(out: Path) ->
     assert "pictures that no row has: ['b.png']" in found(out, [DONE], {"a": 1})
     assert "are whole: []" in found(out, [DONE | {"files": ["b.png"]}], {"a": 1})
     assert "b is not in the table" in found(out, [DONE], {"a": 1}, ids={"a", "b"})
+
+
+EVEN = [(number / 16, 1) for number in range(2400)]  # 960 a minute, in fractions without rounding
+
+
+def test_an_even_rate_passes_and_its_busiest_and_slowest_minutes_are_it() -> None:
+    assert rate_violations(EVEN, 960) == []
+    assert busiest_minute(EVEN)[0] == 960
+    assert slowest_minute(EVEN, quiet=[(0.0, 149.0)]) == 960
+    assert slowest_minute(EVEN, quiet=[(0.0, 30.0), (40.0, 99.0)]) is None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        [(number / 17, 1) for number in range(2400)],  # each minute has 5 % more
+        [*EVEN[:1600], *((100.0, 1) for _ in range(40)), *EVEN[1600:]],  # a burst, in one moment
+        [(at, 2 if 30 < at < 35 else 1) for at, _ in EVEN],  # a few are of two pictures
+        [(at, 1) for at, _ in EVEN for _ in range(2)],  # two processes, each with a limit of its own
+    ],
+)
+def test_too_much_in_any_minute_is_found(wrong: list[tuple[float, int]]) -> None:
+    [violation] = rate_violations(wrong, 960, largest=1)
+    assert "came within the minute" in violation
+
+
+def test_one_item_and_3_of_a_hundred_above_the_limit_are_allowed() -> None:
+    assert rate_violations([*EVEN[:960], (59.96, 29)], 960) == []
+    assert rate_violations([*EVEN[:960], (59.96, 38)], 960, largest=10) == []
+    assert rate_violations([*EVEN[:960], (59.96, 39)], 960, largest=10) != []
+
+
+def test_a_minute_in_which_too_little_came_is_found() -> None:
+    idle = [(at, number) for at, number in EVEN if not 70 < at < 73]
+    assert slowest_minute(idle, quiet=[(0.0, 150.0)]) == 960 - 47

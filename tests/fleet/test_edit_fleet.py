@@ -8,7 +8,9 @@ import pytest
 
 from tests.fleet.run import EditFleet, lead_edits
 
-SHORT = EditFleet(edits=120, processes=3, concurrency=4, killed=1, stopped=1, restarts=1, away=0.5, lease=2.0)
+SHORT = EditFleet(
+    edits=120, processes=3, concurrency=4, killed=1, stopped=1, restarts=1, away=0.5, lease=2.0, images_per_minute=2400
+)
 
 pytestmark = pytest.mark.usefixtures("needs_postgres")
 

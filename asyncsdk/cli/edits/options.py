@@ -67,6 +67,12 @@ class RunOptions:
     images_per_minute: Annotated[
         float | None, Parameter(metavar="N", help="Your rate limit; else it is learned from the server.")
     ] = None
+    rate_pool: Annotated[
+        str | None,
+        Parameter(
+            metavar="NAME", help="One rate limit for all copies that give NAME and share a ledger in a database."
+        ),
+    ] = None
     on_uncertain: Annotated[
         Literal["report", "retry", "stop"],
         Parameter(help="What to do if a response is lost: the edit may have been paid."),

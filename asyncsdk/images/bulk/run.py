@@ -26,7 +26,7 @@ from asyncsdk.images.bulk.lifecycle import EditLifecycle
 from asyncsdk.images.bulk.policy import Limits, OnUncertain
 from asyncsdk.images.ledger import Ledger
 from asyncsdk.images.outcome import EditOutcome
-from asyncsdk.limiter import RateLimiter
+from asyncsdk.limiter import Limiter
 from asyncsdk.models import Usage, add
 
 logger = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class BulkRun:
 
     client: Client
     intake: EditIntake
-    limiter: RateLimiter
+    limiter: Limiter
     limits: Limits
     ledger: Ledger | None = None
     save: Save | None = None
