@@ -88,6 +88,8 @@ Exit codes
   130  stopped by Ctrl-C
   143  stopped by SIGTERM
 
+Of copies of edit-many that share a ledger each ends once every row of its list has ended, whichever copy did it, and
+its code tells of all of them: 3 where one failed or may be paid, here or elsewhere.
 After 75, 129, 130 and 143 the same upload, uploads resume or edit-many goes on where it stopped.
 After 75 an edit is not paid. After a signal it may be, and only edit-many keeps a record of that.
 129, 130 and 143 are how serve ends.""",

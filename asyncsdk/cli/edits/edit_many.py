@@ -341,6 +341,7 @@ class BulkEditing:
             holding=self._outcomes.rate_limit_wait,
             not_pictures=self._not_pictures,
             results=self._results,
+            whole=self._outcomes.whole,
         )
 
     def _code(self) -> int:

@@ -101,7 +101,6 @@ def stopped() -> EditError:
 
 def seen_edit(row: Any) -> SeenEdit:
     """An edit as a row of a page shows it."""
-    is_gone = row["pid"] is not None and is_gone_here(row["pid"], row["machine"])
     return SeenEdit(
         key=row["key"],
         id=row["id"],
@@ -115,7 +114,7 @@ def seen_edit(row: Any) -> SeenEdit:
         run=row["run"],
         holder=None if row["holder"] is None else str(row["holder"]),
         is_alive=row["is_alive"],
-        is_gone=is_gone,
+        is_gone=is_gone_here(row["pid"], row["machine"]),
         started=row["started"],
         now=row["now"],
         row=row,

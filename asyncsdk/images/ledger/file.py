@@ -82,6 +82,10 @@ class FileLedger:
         """None: a disk that is away makes the write fail."""
         return 0.0
 
+    @property
+    def whole(self) -> None:
+        """There are no copies."""
+
     def stop_copies(self) -> None:
         """There are none."""
 

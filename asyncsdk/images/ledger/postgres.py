@@ -19,6 +19,7 @@ from asyncsdk.images.ledger.claims import rewound, worded
 from asyncsdk.images.ledger.index import Spent
 from asyncsdk.images.ledger.rows import ANSWER_LIMIT
 from asyncsdk.images.ledger.shared import SharedLedger
+from asyncsdk.images.ledger.whole import WholeWatch
 from asyncsdk.postgres import NotMadeError
 from asyncsdk.postgres.database import Database, shared_database
 from asyncsdk.postgres.lease import LeaseTerms
@@ -69,6 +70,7 @@ class PostgresLedger:
             async with database.holding(holder), tasks.group() as group:
                 text = json.dumps(digests({**self.options, **options}), sort_keys=True)
                 run, begun, hosts = await _joined(database, holder, place, text)
+                whole = WholeWatch(database, holder)
                 ledger = SharedLedger(
                     place=place,
                     directory=directory,
@@ -80,8 +82,10 @@ class PostgresLedger:
                     holder=holder,
                     group=group,
                     hosts=hosts,
+                    whole=whole,
                 )
                 group.start_soon(ledger.stop_when_asked)
+                group.start_soon(whole.keep)
                 try:
                     yield ledger
                 finally:
@@ -159,7 +163,7 @@ async def _joined(database: Database, holder: uuid.UUID, place: str, text: str) 
         if first["run"] is not None:
             await database.run("ledger_fold", lock="ledger_lock")
             return first["run"], first["begun"], frozenset(row["host"] for row in rows if row["host"])
-        lost = {str(row["id"]) for row in rows if row["pid"] is not None and is_gone_here(row["pid"], row["machine"])}
+        lost = {str(row["id"]) for row in rows if is_gone_here(row["pid"], row["machine"])}
         if lost <= gone:
             raise _other_options(
                 place, json.loads(text), json.loads(first["options"]), Owner(first["pid"], first["host"])
