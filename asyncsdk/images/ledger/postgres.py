@@ -31,7 +31,7 @@ PAGE = 500
 
 
 def _to_url(given: str | DatabaseURL) -> DatabaseURL:
-    return database_url(given) if isinstance(given, str) else given
+    return database_url(given, others="a directory") if isinstance(given, str) else given
 
 
 @define(eq=False)
