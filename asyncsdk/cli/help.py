@@ -68,6 +68,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "ledger uncertain": ("asyncsdk ledger uncertain",),
     "ledger release": ("asyncsdk ledger release 'Row 7'", "asyncsdk ledger release --all --force"),
     "ledger export": ("asyncsdk ledger export",),
+    "ledger copy": ("asyncsdk ledger copy out/.asyncsdk postgresql://db/edits",),
     "ledger accept": ("asyncsdk ledger accept",),
     "ledger schema": ("asyncsdk ledger schema",),
     "serve": ("asyncsdk serve", "asyncsdk serve --port 0 --data server/", "asyncsdk serve --faults faults.json"),

@@ -10,6 +10,8 @@ import anyio
 from attrs import define, field, frozen
 
 from asyncsdk.errors import EditError, LedgerBusyError, LedgerError, LedgerRewoundError
+from asyncsdk.images.ledger.copied import COPIED_FROM, MOVED_TO
+from asyncsdk.images.ledger.messages import moved
 from asyncsdk.images.ledger.seen import SeenEdit
 from asyncsdk.images.names import casefolded
 from asyncsdk.postgres import DatabaseFault
@@ -82,6 +84,17 @@ def rewound(place: str) -> LedgerRewoundError:
         "  Bring back the database that has them. Or compare what is there with the pictures (asyncsdk ledger export), "
         "and accept what is lost: asyncsdk ledger accept."
     )
+
+
+def check_is_here(place: str, options: Mapping[str, Any]) -> None:
+    """Raise LedgerError for a ledger that was copied elsewhere, and for a copy that is not whole yet."""
+    if MOVED_TO in options:
+        raise moved(place, str(options[MOVED_TO]))
+    if COPIED_FROM in options:
+        raise LedgerError(
+            f"{place}: a copy of {options[COPIED_FROM]} was begun there, and is not finished. Nothing was sent.\n"
+            "  Give the same asyncsdk ledger copy once more: it goes on."
+        )
 
 
 def replaced(place: str) -> LedgerBusyError:
