@@ -150,6 +150,7 @@ class ImageEditor:
         max_edits: int | None = None,
         max_tokens: int | None = None,
         accept_damage: bool = False,
+        verify: bool = False,
         check: bool | None = None,
     ) -> AbstractAsyncContextManager[Outcomes]:
         """Run many edits: `async with editor.edit_many(edits, out="out/") as outcomes:`, then iterate over it.
@@ -179,6 +180,8 @@ class ImageEditor:
             max_edits: The most edits that are or may be paid, over all runs with this ledger.
             max_tokens: The same in tokens; edits in flight may exceed it.
             accept_damage: Go on with what is intact of a damaged ledger: what it lost may be paid again.
+            verify: Read the pictures of what is done too: a ledger in a database knows it by its id, its fields and
+                where its pictures are. One whose pictures have changed is a new edit.
             check: Overrides the editor's `check`.
 
         Returns:
@@ -191,7 +194,7 @@ class ImageEditor:
         """
         if type(concurrency) is not int or not 1 <= concurrency <= MOST_AT_ONCE:
             raise ConfigurationError(f"concurrency={concurrency!r} is not a {_WHOLE}. Nothing was sent.")
-        policy = _policy(on_uncertain, redo, redo_before, only)
+        policy = _policy(on_uncertain, redo, redo_before, only, verify=verify)
         target, place = self._places(out, _ledger_for(out, save, ledger), accept_damage=accept_damage)
         rest: Any = {"rate": images_per_minute, "save": save, "concurrency": concurrency, "check": check}
         return self._running(edits, target, place, policy=policy, limits=Limits(max_edits, max_tokens), **rest)
@@ -249,6 +252,7 @@ class ImageEditor:
         only: Collection[str] | None = None,
         max_edits: int | None = None,
         max_tokens: int | None = None,
+        verify: bool = False,
         check: bool | None = None,
     ) -> EditPlan:
         """Find out what `edit_many` would do with the same arguments: reads every picture, and sends nothing.
@@ -264,6 +268,7 @@ class ImageEditor:
             only: As for `edit_many`.
             max_edits: As for `edit_many`.
             max_tokens: As for `edit_many`; what edits will use is not known before.
+            verify: As for `edit_many`.
             check: As for `edit_many`.
 
         Returns:
@@ -274,7 +279,7 @@ class ImageEditor:
             LedgerError: The ledger can't be read.
         """
         INPUT_IMAGES.checked(images_per_minute)  # as a run does
-        limits, policy = Limits(max_edits, max_tokens), _policy(on_uncertain, redo, redo_before, only)
+        limits, policy = Limits(max_edits, max_tokens), _policy(on_uncertain, redo, redo_before, only, verify=verify)
         chosen = None if out is None and ledger is None else ledger_from(ledger)
         target, place = self._places(out, chosen)
         async with AsyncExitStack() as stack:
@@ -326,10 +331,15 @@ def _edit_of(image: Any, prompt: str | None, fields: EditFields) -> ImageEdit:
 
 
 def _policy(
-    on_uncertain: OnUncertain, redo: Collection[str], redo_before: float | None, only: Collection[str] | None
+    on_uncertain: OnUncertain,
+    redo: Collection[str],
+    before: float | None,
+    only: Collection[str] | None,
+    *,
+    verify: bool = False,
 ) -> Policy:
-    before = time.time() if redo_before is None else redo_before
-    return Policy(on_uncertain=on_uncertain, redo=redo, redo_before=before, only=only)
+    before = time.time() if before is None else before
+    return Policy(on_uncertain=on_uncertain, redo=redo, redo_before=before, only=only, verify=verify)
 
 
 def _ledger_for(out: Where | None, save: Save | None, ledger: ChosenLedger) -> ChosenLedger:

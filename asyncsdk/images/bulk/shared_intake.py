@@ -218,7 +218,7 @@ class SharedIntake:
         if decision == "send":
             is_too_soon = _is_uncertain(seen) and seen.sent_again_in(self.ledger.terms.lease) > 0
             return "report" if is_too_soon else "claim"
-        is_same = listed.source is not None and listed.source in {seen.source, seen.row["new_source"]}
+        is_same = not self.policy.verify and listed.source in {seen.source, seen.row["new_source"]} - {None}
         return "report" if is_same or standing == "free" or decision == "leave" else "compare"
 
     def _decision(self, listed: ListedEdit, state: ItemState | None) -> str:
