@@ -166,9 +166,8 @@ class ImageEditor:
                 `s3://bucket/out/`: pictures wait in `ledger` until they are there. See the README.
             save: An async function `save(edit, result)` that keeps the pictures, besides `out` or instead of it. An
                 ordinary one works too, and holds all edits up meanwhile.
-            ledger: The ledger's directory: `out/.asyncsdk` by default, required for `save` alone and for a bucket. Or
-                a database, by `postgresql://…` or a `PostgresLedger`, where the same call runs on many machines at
-                once. ASYNCSDK_LEDGER goes before the default.
+            ledger: The ledger's directory: ASYNCSDK_LEDGER, else `out/.asyncsdk`; required for `save` alone and for a
+                bucket. Or a database, `postgresql://…` or a `PostgresLedger`, for the same call on many machines.
             concurrency: How many edits run at a time, 1 to 256; fewer if this process may open too few files.
             images_per_minute: The rate limit in input images, times `n`. None: it is learned from 429s.
             on_uncertain: For an edit whose response was lost: "report" it and don't send it again, "retry" it once,
@@ -180,8 +179,7 @@ class ImageEditor:
             max_edits: The most edits that are or may be paid, over all runs with this ledger.
             max_tokens: The same in tokens; edits in flight may exceed it.
             accept_damage: Go on with what is intact of a damaged ledger: what it lost may be paid again.
-            verify: Read the pictures of what is done too: a ledger in a database knows it by its id, its fields and
-                where its pictures are. One whose pictures have changed is a new edit.
+            verify: Read the pictures of what is done too: a ledger in a database knows it by its id and fields.
             check: Overrides the editor's `check`.
 
         Returns:
@@ -192,8 +190,7 @@ class ImageEditor:
             RemoteError: The bucket can't be reached; when entered.
             LedgerError: The ledger can't be used; when entered, before anything is sent.
         """
-        if type(concurrency) is not int or not 1 <= concurrency <= MOST_AT_ONCE:
-            raise ConfigurationError(f"concurrency={concurrency!r} is not a {_WHOLE}. Nothing was sent.")
+        _check_concurrency(concurrency)
         policy = _policy(on_uncertain, redo, redo_before, only, verify=verify)
         target, place = self._places(out, _ledger_for(out, save, ledger), accept_damage=accept_damage)
         rest: Any = {"rate": images_per_minute, "save": save, "concurrency": concurrency, "check": check}
@@ -328,6 +325,11 @@ def _edit_of(image: Any, prompt: str | None, fields: EditFields) -> ImageEdit:
     if prompt is None:
         raise TypeError("an edit needs a prompt")
     return ImageEdit(image=image, prompt=prompt, **fields)
+
+
+def _check_concurrency(concurrency: object) -> None:
+    if type(concurrency) is not int or not 1 <= concurrency <= MOST_AT_ONCE:
+        raise ConfigurationError(f"concurrency={concurrency!r} is not a {_WHOLE}. Nothing was sent.")
 
 
 def _policy(
