@@ -289,7 +289,7 @@ async def test_a_copy_on_another_machine_learns_that_the_directory_has_to_be_sha
         fleet.sql("update asyncsdk.holder set host = 'pod-7'")
         await run(fleet.editor, [job(2)], out=fleet.out, ledger=fleet.url)
         assert [outcome.status async for outcome in outcomes] == ["done"]
-    assert "pod-7 also work(s) on these edits" in caplog.text
+    assert "these edits are also made on pod-7" in caplog.text
 
 
 async def test_rows_without_an_id_and_an_id_twice_are_refused(

@@ -109,13 +109,25 @@ async def edit_many(
 
 
 def check_ids(rows: Rows) -> None:
-    """Raise ConfigurationError for a row without an id: a ledger that machines share knows it by that alone."""
-    nameless = next((edit for edit in rows.edits() if not (edit.id or edit.name)), None)
-    if nameless is not None:
-        raise ConfigurationError(
-            f"line {nameless.line} has no id, and a ledger in a database knows an edit by that: give each row its own, "
-            f"in a column or field id. {NOTHING}"
-        )
+    """Raise ConfigurationError for a row without an id, and for an id twice: a shared ledger knows a row by its id.
+
+    Copies begin anywhere in the list: of two rows with one id, each would take another for the first.
+    """
+    from asyncsdk.images.bulk.naming import Names
+    from asyncsdk.images.names import safe_name
+
+    names = Names()
+    for number, edit in enumerate(rows.edits(), 1):
+        name = edit.id or edit.name
+        if not name:
+            raise ConfigurationError(
+                f"line {edit.line} has no id, and a ledger in a database knows an edit by that: give each row its own, "
+                f"in a column or field id. {NOTHING}"
+            )
+        is_twice = safe_name(name) in names
+        problem = names.reserve(name, edit.n or 1, edit.line or -number)
+        if is_twice and problem is not None:
+            raise ConfigurationError(problem)
 
 
 def warn_of_the_future(redo: str | None, written: float | None) -> None:
