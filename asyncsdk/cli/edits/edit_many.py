@@ -20,7 +20,7 @@ from asyncsdk.cli.exits import Exit, exit_code
 from asyncsdk.cli.options import Connection, Mode, Output, ShownAs
 from asyncsdk.cli.output import Out, complain
 from asyncsdk.cli.signals import Stop
-from asyncsdk.errors import APIError, AsyncSDKError, ConfigurationError, LedgerError, RemoteError, SaveError
+from asyncsdk.errors import APIError, AsyncSDKError, LedgerError, RemoteError, SaveError
 from asyncsdk.images.destination import NOT_DELIVERED
 from asyncsdk.open_files import lowered
 
@@ -85,8 +85,6 @@ async def edit_many(
     if place.shared is not None:
         place.shared.options = defaults
     rows, is_begun = await rows_of(sources, place, defaults, stores)
-    if place.shared is not None:
-        check_ids(rows)
     request, written = request_of(run), Out(output, goes_on=True)
     warn_of_the_future(run.redo, request["redo_before"])
     await check_page(run.gallery, place, stores)
@@ -106,28 +104,6 @@ async def edit_many(
         work = BulkEditing(editor, RescueQueue(report), place, run, request, report, stop, stores)
         work.done_before = forecast.plan.done if forecast is not None and forecast.plan is not None else 0
         return written.code(await work.go(rows, progress, output))
-
-
-def check_ids(rows: Rows) -> None:
-    """Raise ConfigurationError for a row without an id, and for an id twice: a shared ledger knows a row by its id.
-
-    Copies begin anywhere in the list: of two rows with one id, each would take another for the first.
-    """
-    from asyncsdk.images.bulk.naming import Names
-    from asyncsdk.images.names import safe_name
-
-    names = Names()
-    for number, edit in enumerate(rows.edits(), 1):
-        name = edit.id or edit.name
-        if not name:
-            raise ConfigurationError(
-                f"line {edit.line} has no id, and a ledger in a database knows an edit by that: give each row its own, "
-                f"in a column or field id. {NOTHING}"
-            )
-        is_twice = safe_name(name) in names
-        problem = names.reserve(name, edit.n or 1, edit.line or -number)
-        if is_twice and problem is not None:
-            raise ConfigurationError(problem)
 
 
 def warn_of_the_future(redo: str | None, written: float | None) -> None:
