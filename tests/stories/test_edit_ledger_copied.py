@@ -259,6 +259,17 @@ async def test_a_copy_that_is_not_whole_is_not_sent_from_and_only_the_same_comma
         await copy_ledger(tmp_path / "other" / ".asyncsdk", target)
 
 
+async def test_a_copy_that_is_lost_is_not_taken_for_one_that_is_there(
+    editor: ImageEditor, tmp_path: Path, servers: Servers
+) -> None:
+    target = PostgresLedger(servers.urls()[0])
+    await run(editor, [job(1)], out=tmp_path)
+    await copy_ledger(tmp_path / ".asyncsdk", target)
+    servers.urls()  # nothing is in them
+    with pytest.raises(LedgerError, match="that database has no edit now"):
+        await copy_ledger(tmp_path / ".asyncsdk", target)
+
+
 async def test_it_is_refused_while_a_process_has_the_ledger(
     editor: ImageEditor, tmp_path: Path, database_url: str, other_url: str
 ) -> None:

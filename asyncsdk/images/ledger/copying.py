@@ -78,8 +78,8 @@ class _Source(Protocol):
 async def copy_ledger(source: Path | PostgresLedger, target: PostgresLedger) -> CopiedLedger:
     """Copy a ledger into a database that has none yet, compare the two, seal the source, and open the copy.
 
-    Raises LedgerBusyError where the source is in use where it was moved elsewhere, LedgerError and
-    ConfigurationError where it can't be copied. Until it is sealed nothing has changed for its runs.
+    Raises LedgerBusyError where the source is in use, LedgerError and ConfigurationError where it can't be copied. Until
+    it is sealed nothing has changed for its runs.
     """
     place, origin = target.url.place, _name_of(source)
     async with target.session() as database:
@@ -97,7 +97,9 @@ async def copy_ledger(source: Path | PostgresLedger, target: PostgresLedger) -> 
         else:
             copied = CopiedLedger(edits=digest[0], others=opened.others, numbered=opened.numbered)
         with worded(place):
-            await database.run("ledger_open", origin)
+            opens = await database.run("ledger_open", origin)
+            if not opens and not await database.run("edit_pages", "", 1):
+                raise _lost(place, origin)
     return copied
 
 
@@ -273,6 +275,13 @@ async def _pages(database: Database, place: str) -> AsyncIterator[Sequence[Row]]
             after = rows[-1]["key"]
         if len(rows) < PAGE:
             return
+
+
+def _lost(place: str, origin: str) -> LedgerError:
+    return LedgerError(
+        f"{origin} was moved to {place}, and that database has no edit now. Nothing was changed.\n  Bring back the one "
+        "that has them: else what is paid would be paid again."
+    )
 
 
 def _taken(place: str, row: Mapping[str, Any]) -> LedgerError:
