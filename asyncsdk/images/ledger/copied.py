@@ -79,7 +79,8 @@ class RowsDigest:
 
     def add(self, row: Row) -> None:
         """Add one; they come in the order of their keys."""
-        same = dict(row) | {name: _moment(row[name]) for name in _TIMES}
+        same = {name: value for name, value in row.items() if value is not None}  # a source may not know all columns
+        same |= {name: _moment(row[name]) for name in _TIMES}
         self._sum.update(json.dumps(same, sort_keys=True).encode())
         self.rows += 1
 

@@ -78,8 +78,8 @@ class _Source(Protocol):
 async def copy_ledger(source: Path | PostgresLedger, target: PostgresLedger) -> CopiedLedger:
     """Copy a ledger into a database that has none yet, compare the two, seal the source, and open the copy.
 
-    Raises LedgerBusyError where the source is in use, LedgerError and ConfigurationError where it can't be copied. Until
-    it is sealed nothing has changed for its runs.
+    Raises LedgerBusyError where the source is in use, LedgerError and ConfigurationError where it can't be copied.
+    Until it is sealed nothing has changed for its runs.
     """
     place, origin = target.url.place, _name_of(source)
     async with target.session() as database:
