@@ -198,6 +198,8 @@ class BulkEditing:
                 self.stop.patience = LEAVE_SECONDS
                 self.stop.gently(self._wind_down)
                 self.stop.at_the_end(self._report_cut_off)
+                if mode != "none":
+                    self._look()  # so that how far all copies are is known once it is shown
                 with choose(mode, RunView(self._look), quiet=output.quiet, verbose=output.verbose) as display:
                     self.report.aside = display.aside
                     await self._follow(self._outcomes)
