@@ -66,7 +66,8 @@ def test_a_copy_that_finds_all_done_by_others_ends_well(
 
 
 def test_the_progress_of_a_copy_has_that_of_all(start: Start, server: LocalServer, command: list[str]) -> None:
-    copies = [start(*command[:-1], 1, "--progress", "json") for _ in range(2)]
+    server.inject(Fault("edit", "stall", at="after", seconds=6))  # one of them holds an edit, for which the other waits
+    copies = [start(*command, "--progress", "json") for _ in range(2)]
     moments = []
     for copy in copies:
         code, errors = ended(copy)
@@ -88,5 +89,7 @@ def test_what_a_killed_copy_was_sending_is_uncertain_and_the_other_one_says_so(
     killed.wait()
     code, errors = ended(start(*command, "--progress", "none"))
     assert code == 3
-    assert "2 maybe charged" in errors
-    assert states(run) == {"done": ROWS - 2, "uncertain": 2}
+    found = states(run)
+    assert found["uncertain"] in {1, 2}  # it may have been killed after the end of one
+    assert found["done"] == ROWS - found["uncertain"]
+    assert f"{found['uncertain']} maybe charged" in errors
