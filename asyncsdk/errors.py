@@ -374,7 +374,9 @@ class JournalVersionError(JournalError):
 
 
 class LedgerError(StorageError):
-    """The ledger of edits can't be written or read. Images that are saved are safe."""
+    """The ledger of edits can't be written or read. Images that are saved are safe. `moved_to`: it was copied there."""
+
+    moved_to: str | None = None
 
 
 class LedgerBusyError(LedgerError):

@@ -68,6 +68,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "ledger uncertain": ("asyncsdk ledger uncertain",),
     "ledger release": ("asyncsdk ledger release 'Row 7'", "asyncsdk ledger release --all --force"),
     "ledger export": ("asyncsdk ledger export",),
+    "ledger copy": ("asyncsdk ledger copy out/.asyncsdk postgresql://db/edits",),
     "ledger accept": ("asyncsdk ledger accept",),
     "ledger schema": ("asyncsdk ledger schema",),
     "serve": ("asyncsdk serve", "asyncsdk serve --port 0 --data server/", "asyncsdk serve --faults faults.json"),
@@ -88,6 +89,8 @@ Exit codes
   130  stopped by Ctrl-C
   143  stopped by SIGTERM
 
+Of copies of edit-many that share a ledger each ends once every row of its list has ended, whichever copy did it, and
+its code tells of all of them: 3 where one failed or may be paid, here or elsewhere.
 After 75, 129, 130 and 143 the same upload, uploads resume or edit-many goes on where it stopped.
 After 75 an edit is not paid. After a signal it may be, and only edit-many keeps a record of that.
 129, 130 and 143 are how serve ends.""",

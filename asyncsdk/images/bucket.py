@@ -86,7 +86,7 @@ class BucketTarget:
             raise ConfigurationError(
                 f"{self.directory}: no picture can wait there ({reason}). Nothing was sent."
             ) from error
-        if ledger.owner(None).apart is None:  # else names are not looked up: a put says which is taken
+        if not ledger.owner(None).is_shared:  # else names are not looked up: a put says which is taken
             await self.look()
         await self._probe()
         await self._recover(ledger)
@@ -197,7 +197,7 @@ class BucketTarget:
     async def _recover(self, ledger: Ledger) -> None:
         """Put there what waits of earlier runs, and record it. What can't be put goes on waiting."""
         waiting, of_items, states = await files.below(self.directory), defaultdict[str, list[Path]](list), {}
-        if waiting and ledger.owner(None).apart is not None:
+        if waiting and ledger.owner(None).is_shared:
             await self.look()
         owners = await ledger.owners_of([self.name_of(path).rpartition(".")[0] for path in waiting])
         for path, owner in zip(waiting, owners, strict=True):
@@ -276,7 +276,7 @@ class BucketDelivery:
 
     async def _put_all(self) -> None:
         contents = {path: await files.read(path, limit=LARGEST) for path in self._saved}
-        if contents and not self._is_cleared and self._owner.apart is None:  # for nothing, nothing is moved aside
+        if contents and not self._is_cleared and not self._owner.is_shared:  # for nothing, nothing is moved aside
             await self._clear({self._target.name_of(path): content for path, content in contents.items()})
             self._is_cleared = True
         for path, content in contents.items():

@@ -151,6 +151,7 @@ class ImageEditor:
         max_edits: int | None = None,
         max_tokens: int | None = None,
         accept_damage: bool = False,
+        verify: bool = False,
         check: bool | None = None,
     ) -> AbstractAsyncContextManager[Outcomes]:
         """Run many edits: `async with editor.edit_many(edits, out="out/") as outcomes:`, then iterate over it.
@@ -166,9 +167,8 @@ class ImageEditor:
                 `s3://bucket/out/`: pictures wait in `ledger` until they are there. See the README.
             save: An async function `save(edit, result)` that keeps the pictures, besides `out` or instead of it. An
                 ordinary one works too, and holds all edits up meanwhile.
-            ledger: The ledger's directory: `out/.asyncsdk` by default, required for `save` alone and for a bucket. Or
-                a database, by `postgresql://…` or a `PostgresLedger`, where the same call runs on many machines at
-                once. ASYNCSDK_LEDGER goes before the default.
+            ledger: The ledger's directory: ASYNCSDK_LEDGER, else `out/.asyncsdk`; required for `save` alone and for a
+                bucket. Or a database, `postgresql://…` or a `PostgresLedger`, for the same call on many machines.
             concurrency: How many edits run at a time, 1 to 256; fewer if this process may open too few files.
             images_per_minute: The rate limit in input images, times `n`. None: it is learned from 429s.
             rate_pool: A name: all processes that give it, with a ledger in one database, have that rate together.
@@ -181,6 +181,7 @@ class ImageEditor:
             max_edits: The most edits that are or may be paid, over all runs with this ledger.
             max_tokens: The same in tokens; edits in flight may exceed it.
             accept_damage: Go on with what is intact of a damaged ledger: what it lost may be paid again.
+            verify: Read the pictures of what is done too: a ledger in a database knows it by its id and fields.
             check: Overrides the editor's `check`.
 
         Returns:
@@ -191,7 +192,7 @@ class ImageEditor:
             RemoteError: The bucket can't be reached; when entered.
             LedgerError: The ledger can't be used; when entered, before anything is sent.
         """
-        policy = _policy(on_uncertain, redo, redo_before, only)
+        policy = _policy(on_uncertain, redo, redo_before, only, verify=verify)
         target, place = self._places(out, _ledger_for(out, save, ledger), accept_damage=accept_damage, pool=rate_pool)
         rest: Any = {"rate": images_per_minute, "save": save, "concurrency": _checked(concurrency), "check": check}
         return self._running(edits, target, place, policy=policy, limits=Limits(max_edits, max_tokens), **rest)
@@ -250,6 +251,7 @@ class ImageEditor:
         only: Collection[str] | None = None,
         max_edits: int | None = None,
         max_tokens: int | None = None,
+        verify: bool = False,
         check: bool | None = None,
     ) -> EditPlan:
         """Find out what `edit_many` would do with the same arguments: reads every picture, and sends nothing.
@@ -265,6 +267,7 @@ class ImageEditor:
             only: As for `edit_many`.
             max_edits: As for `edit_many`.
             max_tokens: As for `edit_many`; what edits will use is not known before.
+            verify: As for `edit_many`.
             check: As for `edit_many`.
 
         Returns:
@@ -275,7 +278,7 @@ class ImageEditor:
             LedgerError: The ledger can't be read.
         """
         INPUT_IMAGES.checked(images_per_minute)  # as a run does
-        limits, policy = Limits(max_edits, max_tokens), _policy(on_uncertain, redo, redo_before, only)
+        limits, policy = Limits(max_edits, max_tokens), _policy(on_uncertain, redo, redo_before, only, verify=verify)
         chosen = None if out is None and ledger is None else ledger_from(ledger)
         target, place = self._places(out, chosen)
         async with AsyncExitStack() as stack:
@@ -333,10 +336,15 @@ def _checked(concurrency: int) -> int:
 
 
 def _policy(
-    on_uncertain: OnUncertain, redo: Collection[str], redo_before: float | None, only: Collection[str] | None
+    on_uncertain: OnUncertain,
+    redo: Collection[str],
+    before: float | None,
+    only: Collection[str] | None,
+    *,
+    verify: bool = False,
 ) -> Policy:
-    before = time.time() if redo_before is None else redo_before
-    return Policy(on_uncertain=on_uncertain, redo=redo, redo_before=before, only=only)
+    before = time.time() if before is None else before
+    return Policy(on_uncertain=on_uncertain, redo=redo, redo_before=before, only=only, verify=verify)
 
 
 def _ledger_for(out: Where | None, save: Save | None, ledger: ChosenLedger) -> ChosenLedger:

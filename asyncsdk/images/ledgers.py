@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _SPREAD = (
-    "%s also work(s) on these edits: %s has to be a directory that all of these machines share. Else each has the "
-    "pictures that it made, and no other."
+    "these edits are also made on %s: %s has to be a directory that all of these machines share. Else each of them has "
+    "the pictures that it made, and no other."
 )
 VARIABLE = "ASYNCSDK_LEDGER"
 _OF_FILES = {"file", *SCHEMES}  # URLs of files: what is wrong with them is said where they become a directory

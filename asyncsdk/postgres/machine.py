@@ -37,7 +37,9 @@ def lives(pid: int) -> bool:
     return True
 
 
-def is_gone_here(pid: int, machine: str) -> bool:
-    """Whether a process of `machine` was one of this machine, and is gone."""
+def is_gone_here(pid: int | None, machine: str) -> bool:
+    """Whether a process of `machine` was one of this machine, and is gone; of no process nothing is known."""
+    if pid is None:
+        return False
     here = this_machine()
     return is_gone(machine, here, lives=machine == here and lives(pid))  # an id of another machine is not looked up

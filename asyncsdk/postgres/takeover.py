@@ -32,7 +32,7 @@ async def given_up(database: Database, seen: asyncpg.Record) -> GivenUp:
     """
     if seen["attempt"] is None:
         return NONE
-    if seen["pid"] is not None and is_gone_here(seen["pid"], seen["machine"]):
+    if is_gone_here(seen["pid"], seen["machine"]):
         return GivenUp(seen["attempt"], is_gone=True)
     if not seen["is_alive"] and await database.may_take_lapsed():
         return GivenUp(seen["attempt"])

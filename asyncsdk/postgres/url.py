@@ -56,11 +56,14 @@ def is_database_url(text: str) -> bool:
     return bool(_SCHEME.match(text) or _LIKE_OURS.match(text) or _WORDS.match(text))
 
 
-def database_url(text: str) -> DatabaseURL:
-    """Return the URL in `text`. Raises ConfigurationError, which does not contain it: it may have a password."""
+def database_url(text: str, *, others: str = "a directory, memory,") -> DatabaseURL:
+    """Return the URL in `text`; `others` are what else it could be.
+
+    Raises ConfigurationError, which does not contain it: it may have a password.
+    """
     scheme, separator, rest = text.partition("://")
     if scheme not in SCHEMES or not separator:
-        raise ConfigurationError(_other_scheme(re.split("[:/;]", text, maxsplit=1)[0]))
+        raise ConfigurationError(_other_scheme(re.split("[:/;]", text, maxsplit=1)[0], others))
     if re.search(r"\s", text) or not text.isprintable():
         raise _wrong("there is a space or a control character in it")
     authority = re.split("[/?#]", rest, maxsplit=1)[0]
@@ -98,12 +101,12 @@ def _check_options(query: str) -> None:
             raise _wrong("its sslmode is not known", f"It is one of {', '.join(_SSL_MODES)}.")
 
 
-def _other_scheme(scheme: str) -> str:
+def _other_scheme(scheme: str, others: str) -> str:
     meant = difflib.get_close_matches(scheme.lower(), SCHEMES, 1, cutoff=0.7)
     shown = f"with {scheme}:" if re.fullmatch("[A-Za-z0-9+.-]{1,20}", scheme) else "like this"
     return (
         f"can't use a place that begins {shown}{'; did you mean postgresql://?' if meant else '.'} Nothing was sent.\n"
-        "  It is a directory, memory, or postgresql://USER@HOST:PORT/DATABASE. "
+        f"  It is {others} or postgresql://USER@HOST:PORT/DATABASE. "
         "For a directory of that name, begin it with ./"
     )
 

@@ -8,12 +8,14 @@ import json
 from collections import Counter
 
 import pytest
+from attrs import evolve
 from rich.console import Console
 
 from asyncsdk.cli import display
 from asyncsdk.cli.display import BarDisplay, JsonDisplay, LineDisplay, NullDisplay, choose
 from asyncsdk.cli.edits.bar import RunView
 from asyncsdk.cli.edits.messages import Moment
+from asyncsdk.images.ledger.progress import LedgerProgress
 
 MOMENT = Moment(counts=Counter(done=3, refused=1), total=8, in_flight=2, images=3, seconds=60)
 
@@ -119,3 +121,13 @@ async def test_a_terminal_that_is_gone_stops_nothing(monkeypatch: pytest.MonkeyP
     with BarDisplay(VIEW) as bar:
         bar.draw()
         bar.draw()
+
+
+def test_of_a_shared_ledger_all_copies_are_shown_beside_this_one(capsys: pytest.CaptureFixture[str]) -> None:
+    whole = LedgerProgress(done=5, uncertain=1, here=2, held=3, copies=4)
+    view = RunView(lambda: evolve(MOMENT, total=20, whole=whole))
+    assert view.lines()[0].endswith("; 4 copies: 5 done, 1 maybe charged, 3 with other copies, 9 waiting")
+    assert view.records()[0]["whole"]["held"] == 3
+    drawn = io.StringIO()
+    Console(file=drawn, width=100).print(view.frame(100))
+    assert "4 copies: 5 done, 1 maybe charged, 3 with other copies, 9 waiting" in drawn.getvalue()

@@ -82,6 +82,70 @@ def test_rows_without_an_id_are_refused_before_anything_is_sent(
     assert "line 1 has no id, and a ledger in a database knows an edit by that" in ran.err
 
 
+def test_an_id_twice_is_refused_before_anything_is_sent_since_copies_begin_anywhere(
+    run: Run, server: LocalServer, photos: Path, shared: str
+) -> None:
+    rows = [
+        {"image": "photos/a.png", "prompt": f"p{number}", "id": name} for number, name in enumerate(["a", "b", "A"])
+    ]
+    Path("jobs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    ran = run("edit-many", "jobs.jsonl", *OPTIONS)
+    assert (ran.code, server.edits.edits) == (2, 0)
+    assert "error: line 3 has the id 'A', which line 1 has too. Give each its own id" in ran.err
+
+
+def test_a_ledger_is_copied_into_a_database_and_sealed(
+    run: Run, server: LocalServer, photos: Path, database_url: str
+) -> None:
+    command = ["edit-many", str(photos), "-p", "x", *OPTIONS]
+    Path("jobs.jsonl").write_text(json.dumps({"image": "photos/a.png", "prompt": "no id"}) + "\n")
+    assert run(*command).code == 0
+    assert run("edit-many", "jobs.jsonl", *OPTIONS).code == 0
+    ran = run("ledger", "copy", "out/.asyncsdk", database_url)
+    assert (ran.code, ran.out.startswith("4 edits copied to postgresql://127.0.0.1")) == (0, True)
+    assert "1 have a number for an id" in ran.err
+    again = run("ledger", "copy", "out/.asyncsdk", database_url, "--json")
+    assert (again.code, again.records[0]["is_new"]) == (0, False)
+    assert database_url not in ran.out + again.out  # it has a password
+    sealed = run(*command)
+    assert (sealed.code, "was moved to postgresql://127.0.0.1" in sealed.err) == (2, True)
+    ran = run(*command, "--ledger", database_url)
+    assert (ran.code, "3 done before." in ran.err, server.edits.edits) == (0, True, 4)
+
+
+@pytest.fixture
+def other(postgres_server: PostgresServer, own_database: str) -> str:
+    return postgres_server.url(own_database)
+
+
+def test_a_ledger_that_was_moved_says_where_it_is(
+    run: Run, server: LocalServer, photos: Path, shared: str, other: str
+) -> None:
+    run("edit-many", str(photos), "-p", "x", *OPTIONS)
+    assert run("ledger", "copy", shared, other).code == 0
+    assert f"/{other.rpartition('/')[2]}: no run sends from here" in run("ledger", "show").out
+    assert run("ledger", "show", "--ledger", other).out.startswith("done: 3\nsent so far: 3 edits, ")
+    for words in (["accept"], ["release", "--all"]):
+        ran = run("ledger", *words)
+        assert (ran.code, "was moved to postgresql://" in ran.err) == (2, True)
+
+
+def test_a_ledger_is_copied_from_one_that_is_there_and_into_a_database_only(
+    run: Run, photos: Path, database_url: str
+) -> None:
+    assert "FROM nowhere: no ledger is there" in run("ledger", "copy", "nowhere", database_url).err
+    assert "a ledger is copied into a database" in run("ledger", "copy", database_url, "out").err
+    ran = run("ledger", "copy", database_url, database_url)
+    assert (ran.code, "no ledger is there" in ran.err) == (2, True)
+
+
+def test_what_a_url_of_a_ledger_can_be_is_said_without_what_a_journal_can(run: Run) -> None:
+    ran = run("ledger", "show", "--ledger", "mysql://me:secret@db/edits")
+    assert (ran.code, "It is a directory or postgresql://" in ran.err) == (2, True)
+    assert "memory" not in ran.err
+    assert "secret" not in ran.err
+
+
 def test_a_password_is_in_no_message(
     run: Run, server: LocalServer, photos: Path, database: str, postgres_server: PostgresServer
 ) -> None:

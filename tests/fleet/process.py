@@ -26,7 +26,7 @@ async def work(task: dict[str, Any]) -> None:
     edits = [ImageEdit(image=picture, prompt=f"e{number}", model="m", id=f"e{number}") for number in range(count)]
     ledger = PostgresLedger(task["database"], terms=LeaseTerms(lease=task["lease"], renew_every=task["lease"] / 4))
     shared_intake.PAGE = task["page"]  # so that copies begin apart in a short list too
-    mine = shared_intake.from_anywhere(lambda: edits, count)
+    mine = shared_intake.from_anywhere(lambda start, stop: edits[start:stop], count)
     options = {name: task[name] for name in ("concurrency", "max_edits", "images_per_minute", "rate_pool")}
     async with (
         Client("sk-test", base_url=task["url"]) as client,

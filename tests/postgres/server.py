@@ -64,6 +64,7 @@ class PostgresServer:
     directory: Path
     port: int = field(factory=free_port)
     password: str = field(factory=lambda: secrets.token_hex(16))
+    settings: dict[str, str] = field(factory=dict)
     database: str = field(default="", init=False)  # which tests share, one after the other
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
@@ -90,7 +91,7 @@ class PostgresServer:
     def start(self) -> None:
         settings = {
             "port": self.port, "listen_addresses": "127.0.0.1", "unix_socket_directories": str(self.directory),
-            "fsync": "off", "max_connections": "40", "shared_buffers": "16MB",
+            "fsync": "off", "max_connections": "40", "shared_buffers": "16MB", **self.settings,
         }  # fmt: skip
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         log = (self.directory / "log").open("ab")
@@ -141,12 +142,12 @@ class PostgresServer:
 
 
 @contextmanager
-def running() -> Iterator[PostgresServer]:
-    """Make a server, and leave nothing of it. Raises NoPostgresError where there can't be one."""
+def running(**settings: str) -> Iterator[PostgresServer]:
+    """Make a server, with these settings, and leave nothing of it. Raises NoPostgresError where there can't be one."""
     binaries()
     unprivileged()
     directory = Path(tempfile.mkdtemp(prefix="asyncsdk-postgres-", dir="/tmp"))  # pytest's own is closed to others
-    server = PostgresServer(directory)
+    server = PostgresServer(directory, settings=settings)
     try:
         _own(directory)
         server.initialise()

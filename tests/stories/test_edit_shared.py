@@ -114,6 +114,23 @@ async def test_what_is_done_is_known_without_reading_pictures(
     assert server.edits.edits == 1
 
 
+async def test_what_is_done_is_compared_with_its_pictures_where_that_is_asked_for(
+    editor: ImageEditor, server: LocalServer, out: Path, database_url: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(PICTURE)
+    edits = [ImageEdit(image=path, prompt="p", model=MODEL, id="a")]
+    await run(editor, edits, out=out, ledger=database_url)
+    assert statuses(await run(editor, edits, out=out, ledger=database_url, verify=True)) == {"skipped"}
+    path.write_bytes(png(size=(32, 16)))
+    assert statuses(await run(editor, edits, out=out, ledger=database_url)) == {"skipped"}
+    assert (await editor.plan(edits, out=out, ledger=database_url, verify=True)).to_send == 1
+    again = await run(editor, edits, out=out, ledger=database_url, verify=True)
+    assert statuses(again) == {"done"}
+    assert again["a"].files == (out / "a~2.png",)
+    assert server.edits.edits == 2
+
+
 async def test_another_prompt_under_an_id_that_has_ended_is_a_new_edit_and_the_old_picture_keeps_its_name(
     editor: ImageEditor, server: LocalServer, out: Path, database_url: str
 ) -> None:
@@ -272,7 +289,7 @@ async def test_a_copy_on_another_machine_learns_that_the_directory_has_to_be_sha
         fleet.sql("update asyncsdk.holder set host = 'pod-7'")
         await run(fleet.editor, [job(2)], out=fleet.out, ledger=fleet.url)
         assert [outcome.status async for outcome in outcomes] == ["done"]
-    assert "pod-7 also work(s) on these edits" in caplog.text
+    assert "these edits are also made on pod-7" in caplog.text
 
 
 async def test_rows_without_an_id_and_an_id_twice_are_refused(

@@ -27,6 +27,7 @@ def request_of(run: RunOptions) -> dict[str, Any]:
         "only": None if run.only is None else [run.only],
         "redo": redo,
         "redo_before": before,
+        "verify": run.verify,
     }
 
 

@@ -24,12 +24,14 @@ class RunView:
 
     def lines(self) -> list[str]:
         """The run on a line."""
-        return [moving(self.look())]
+        moment = self.look()
+        return ["; ".join(part for part in (moving(moment), ", ".join(of_whole(moment))) if part)]
 
     def records(self) -> list[dict[str, Any]]:
         """All its numbers."""
         moment = self.look()
-        return [{**asdict(moment), "counts": dict(moment.counts), "left": moment.left}]
+        record = {**asdict(moment), "counts": dict(moment.counts), "left": moment.left}
+        return [{name: value for name, value in record.items() if name != "whole" or value is not None}]
 
     def frame(self, width: int) -> RenderableType:
         """The bar and its numbers, then how edits ended, then the pace."""
@@ -47,5 +49,19 @@ class RunView:
         done = moment.ended if moment.total else 0
         bar = ProgressBar(total=moment.total or 1, completed=done, style=LEFT, complete_style=DONE)
         grid.add_row(bar, Text(f"{moment.ended:,}{of_all}", style="bold"))
-        notes = [remarks(facts, width, style="dim") for facts in (counted(moment.counts), pace(moment)) if facts]
+        facts = (counted(moment.counts), pace(moment), of_whole(moment))
+        notes = [remarks(each, width, style="dim") for each in facts if each]
         return Group(grid, *notes)
+
+
+def of_whole(moment: Moment) -> list[str]:
+    """How far all copies are: `4 copies: 5,210 done`, `3 maybe charged`, `32 with other copies`, `54,763 waiting`."""
+    whole = moment.whole
+    if whole is None:
+        return []
+    ends = {"done": whole.done, "refused": whole.refused, "failed": whole.failed, "uncertain": whole.uncertain}
+    waiting = whole.free + (0 if moment.total is None else max(0, moment.total - whole.known))
+    facts = [*counted(ends), *([f"{whole.held:,} with other copies"] if whole.held else [])]
+    facts += [f"{waiting:,} waiting"] if waiting else []
+    first, *others = facts or ["nothing yet"]
+    return [f"{'all copies' if whole.copies == 1 else f'{whole.copies} copies'}: {first}", *others]

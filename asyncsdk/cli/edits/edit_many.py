@@ -20,7 +20,7 @@ from asyncsdk.cli.exits import Exit, exit_code
 from asyncsdk.cli.options import Connection, Mode, Output, ShownAs
 from asyncsdk.cli.output import Out, complain
 from asyncsdk.cli.signals import Stop
-from asyncsdk.errors import APIError, AsyncSDKError, ConfigurationError, LedgerError, RemoteError, SaveError
+from asyncsdk.errors import APIError, AsyncSDKError, LedgerError, RemoteError, SaveError
 from asyncsdk.images.destination import NOT_DELIVERED
 from asyncsdk.open_files import lowered
 
@@ -85,8 +85,6 @@ async def edit_many(
     if place.shared is not None:
         place.shared.options = defaults
     rows, is_begun = await rows_of(sources, place, defaults, stores)
-    if place.shared is not None:
-        check_ids(rows)
     request, written = request_of(run), Out(output, goes_on=True)
     warn_of_the_future(run.redo, request["redo_before"])
     await check_page(run.gallery, place, stores)
@@ -106,16 +104,6 @@ async def edit_many(
         work = BulkEditing(editor, RescueQueue(report), place, run, request, report, stop, stores)
         work.done_before = forecast.plan.done if forecast is not None and forecast.plan is not None else 0
         return written.code(await work.go(rows, progress, output))
-
-
-def check_ids(rows: Rows) -> None:
-    """Raise ConfigurationError for a row without an id: a ledger that machines share knows it by that alone."""
-    nameless = next((edit for edit in rows.edits() if not (edit.id or edit.name)), None)
-    if nameless is not None:
-        raise ConfigurationError(
-            f"line {nameless.line} has no id, and a ledger in a database knows an edit by that: give each row its own, "
-            f"in a column or field id. {NOTHING}"
-        )
 
 
 def warn_of_the_future(redo: str | None, written: float | None) -> None:
@@ -210,6 +198,8 @@ class BulkEditing:
                 self.stop.patience = LEAVE_SECONDS
                 self.stop.gently(self._wind_down)
                 self.stop.at_the_end(self._report_cut_off)
+                if mode != "none":
+                    self._look()  # so that how far all copies are is known once it is shown
                 with choose(mode, RunView(self._look), quiet=output.quiet, verbose=output.verbose) as display:
                     self.report.aside = display.aside
                     await self._follow(self._outcomes)
@@ -341,6 +331,7 @@ class BulkEditing:
             holding=self._outcomes.rate_limit_wait,
             not_pictures=self._not_pictures,
             results=self._results,
+            whole=self._outcomes.whole,
         )
 
     def _code(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from posixpath import dirname, join, normpath
 from typing import Any
@@ -92,6 +93,8 @@ _JSON_TYPES: dict[type, tuple[type, str]] = {
     str: (str, "text"),
 }
 _OF_REJECTS = frozenset({"id", "item"})
+_PICTURES = frozenset({"image", *_OVERLAYS})
+EVERY = slice(0, None)
 
 Row = ImageEdit | BadRow
 IsThere = Callable[[Path], bool]
@@ -132,14 +135,15 @@ def read_jobs(
     folder: Path | RemoteAddress,
     defaults: Mapping[str, Any],
     is_there: IsThere = lambda _: True,
+    part: slice = EVERY,
 ) -> Iterator[Row]:
     """The rows of a job file in `folder`, to which its paths are relative. Raises ValueError for any other file.
 
     Of one that is at a URL, that is the `folder`. `defaults` are the fields of rows that do not have them. `is_there`
-    looks for a path that Windows may have written.
+    looks for a path that Windows may have written. `part` are the numbers of those that are wanted.
     """
     place = Place(folder, is_there)
-    for line, row in rows_of_text(data, suffix=suffix, known=KNOWN):
+    for line, row in islice(rows_of_text(data, suffix=suffix, known=KNOWN), part.start, part.stop):
         yield row if isinstance(row, BadRow) else edit_of(row, line=line, place=place, defaults=defaults)
 
 
@@ -194,7 +198,7 @@ def _as_meant(name: str, value: Any) -> Any:
 
 def _misfit(name: str, value: Any) -> str | None:
     """What is wrong with the type of a field's value. Pictures are checked by `_picture`."""
-    if name in {"image", *_OVERLAYS}:
+    if name in _PICTURES:
         return None
     kind, word = _JSON_TYPES[EDIT_FIELDS[name].kind]
     if type(value) is not kind and not (name == "id" and type(value) is int):

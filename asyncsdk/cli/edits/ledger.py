@@ -1,4 +1,4 @@
-"""`asyncsdk ledger show | failed | uncertain | release | export | accept | schema`: what a ledger of edits has."""
+"""`asyncsdk ledger show | failed | uncertain | release | export | copy | accept | schema`: what a ledger has."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from attrs import asdict
 from cyclopts import App, Parameter
 
 from asyncsdk.cli.exits import Exit
@@ -53,7 +54,12 @@ async def show(*, ledger: LedgerName = None, output: Output = Output()) -> int: 
     if shown.get("late"):
         lines.append(f"with an answer that came late: {shown['late']:,}")
     lines += [f"at work: process {worker['pid']} on {worker['host']}" for worker in shown.get("workers", ())]
-    if shown.get("is_rewound"):
+    options = shown.get("options", {})
+    if "moved-to" in options:
+        lines.append(f"moved to {options['moved-to']}: no run sends from here")
+    elif "copied-from" in options:
+        lines.append(f"not whole yet: a copy of {options['copied-from']}; the same asyncsdk ledger copy goes on")
+    elif shown.get("is_rewound"):
         lines.append("stopped: the database lost what it had acknowledged; see asyncsdk ledger accept --help")
     Out(output).result("\n".join(lines), record=shown, name=None)
     return Exit.DONE
@@ -103,6 +109,42 @@ async def export(*, ledger: LedgerName = None) -> int:
     """Write all edits to standard output, a JSON object a line."""
     async for entry in _entries(_chosen(ledger)):
         show_text(json.dumps(entry))
+    return Exit.DONE
+
+
+@app.command(usage="Usage: asyncsdk ledger copy [OPTIONS] FROM TO")
+async def copy(
+    source: Annotated[str, Parameter(name="FROM", help="A directory such as out/.asyncsdk, or a database.")],
+    target: Annotated[str, Parameter(name="TO", help="A database without a ledger: postgresql://….")],
+    /,
+    *,
+    output: Output = Output(),  # noqa: B008 - frozen
+) -> int:
+    """Copy a ledger into a database, compare the two, and seal FROM: runs go on with TO, and none sends from FROM.
+
+    Refused while a run works with FROM. Where it is killed, the same command goes on.
+    """
+    from asyncsdk.images.ledger.copying import copy_ledger
+    from asyncsdk.images.ledgers import database_of, ledger_from
+
+    to = database_of(ledger_from(target))
+    if to is None:
+        raise ConfigurationError(f"{target}: a ledger is copied into a database: postgresql://…. Nothing was changed.")
+    copied = await copy_ledger(_chosen(source, "FROM"), to)
+    lines = [f"{copied.edits:,} edits copied to {to.url.place}, and compared there."]
+    if not copied.is_new:
+        lines = [f"It was copied to {to.url.place} before."]
+    lines.append("No run sends from FROM any more: give --ledger TO from now on.")
+    Out(output).result("\n".join(lines), record={"to": to.url.place, **asdict(copied)}, name=to.url.place)
+    if copied.others:
+        complain(
+            f"note: {copied.others:,} more have the id of another edit: of these what is or may be paid was copied."
+        )
+    if copied.numbered:
+        complain(
+            f"note: {copied.numbered:,} have a number for an id, as rows without one do. A database knows an edit by "
+            "its id: give each of these rows that number as its id, or it is sent and paid again."
+        )
     return Exit.DONE
 
 
@@ -165,7 +207,7 @@ async def _in_files(directory: Path, status: str | None) -> AsyncIterator[dict[s
             yield fields | ({} if state.problem is None else {"problem": problem_fields(state.problem)})
 
 
-def _chosen(ledger: str | None) -> Path | PostgresLedger:
+def _chosen(ledger: str | None, name: str = "--ledger") -> Path | PostgresLedger:
     from asyncsdk.images.destination import LEDGER
     from asyncsdk.images.ledgers import ledger_from
     from asyncsdk.remote.address import local_directory
@@ -177,7 +219,7 @@ def _chosen(ledger: str | None) -> Path | PostgresLedger:
         return chosen
     path = local_directory(chosen, LEDGER)
     if not (path / "ledger").is_dir():
-        raise ConfigurationError(f"--ledger {path}: no ledger is there. It is in .asyncsdk, beside the pictures.")
+        raise ConfigurationError(f"{name} {path}: no ledger is there. It is in .asyncsdk, beside the pictures.")
     return path
 
 

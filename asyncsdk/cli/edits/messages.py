@@ -16,6 +16,7 @@ from asyncsdk.cli.exits import Exit
 from asyncsdk.images.destination import NOT_DELIVERED
 
 if TYPE_CHECKING:
+    from asyncsdk.images.ledger.progress import LedgerProgress
     from asyncsdk.images.outcome import EditOutcome, Problem
     from asyncsdk.models import Usage
 
@@ -43,7 +44,8 @@ LONGEST_WAIT_NOT_SHOWN = 2.0  # seconds: shorter waits are part of a steady pace
 class Moment:
     """The numbers of a run now. `total` is None if not every row is to be sent; `holding` is the rate limit's wait.
 
-    `not_pictures` counts files of folders that are left out, `results` what was left out since it is in --out.
+    `not_pictures` counts files of folders that are left out, `results` what was left out since it is in --out. `whole`
+    is how far all copies are, where there may be others.
     """
 
     counts: Mapping[str, int] = field(factory=Counter)
@@ -55,6 +57,7 @@ class Moment:
     holding: float = 0.0
     not_pictures: int = 0
     results: int = 0
+    whole: LedgerProgress | None = None
 
     @property
     def ended(self) -> int:

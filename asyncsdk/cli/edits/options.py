@@ -106,6 +106,9 @@ class RunOptions:
     accept_damage: Annotated[
         bool, Parameter(help="Use the intact part of a damaged ledger: what is lost may be paid again.")
     ] = False
+    verify: Annotated[
+        bool, Parameter(help="Read the pictures of what is done too; with a database it is known without.")
+    ] = False
     dry_run: Annotated[bool, Parameter(help="Check everything, report what would be sent, and send nothing.")] = False
     yes: Annotated[bool, Parameter(help="Don't ask before sending many edits.")] = False
     grace: Annotated[float, Parameter(metavar="SECONDS", help="How long Ctrl-C waits for edits in flight.")] = 120.0

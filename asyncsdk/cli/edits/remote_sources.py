@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from attrs import frozen
 
+from asyncsdk.cli.edits.ids import UniqueIds
 from asyncsdk.cli.edits.job_file import JOB_FILES, foreign_file
 from asyncsdk.cli.edits.out_place import OutPlace
 from asyncsdk.cli.edits.results import results_in
@@ -37,8 +38,8 @@ async def rows_of(
     made = await results_in(place, names)
     reader = _SourceReader(place, defaults, () if made is None else made.objects, stores)
     found = await _fetched(names, reader)
-    paths = None if made is None else made.paths
-    rows = rows_in(names, out=place.directory, kept=place.kept, defaults=defaults, made=paths, fetched=found)
+    paths, rest = None if made is None else made.paths, {} if place.shared is None else {"check": UniqueIds().check}
+    rows = rows_in(names, out=place.directory, kept=place.kept, defaults=defaults, made=paths, fetched=found, **rest)
     if rows.url is not None:
         stores.open(rows.url)  # whether the extra for URLs is there, before anything is paid
     return rows, made is not None

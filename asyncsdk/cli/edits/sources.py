@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
 from attrs import define, evolve, field, frozen
 
 from asyncsdk.cli.edits.job_file import (
+    EVERY,
     JOB_FILES,
     Row,
     foreign_file,
@@ -42,10 +43,11 @@ class JobFile:
     data: bytes
     defaults: Mapping[str, Any]
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self, part: slice = EVERY) -> Iterator[Row]:
+        """Its rows, or a part of them."""
         folder = self.path if isinstance(self.path, RemoteAddress) else self.path.parent
-        is_there = os.path.exists
-        return read_jobs(self.data, suffix=self.suffix, folder=folder, defaults=self.defaults, is_there=is_there)
+        rest: Any = {"defaults": self.defaults, "is_there": os.path.exists, "part": part}
+        return read_jobs(self.data, suffix=self.suffix, folder=folder, **rest)
 
     @property
     def suffix(self) -> str:
@@ -67,8 +69,9 @@ class FolderPictures:
     folder: Path | None = None
     results: Sequence[str] = ()
 
-    def rows(self) -> Iterator[Row]:
-        return rows_of_pictures(self.pictures, self.defaults)
+    def rows(self, part: slice = EVERY) -> Iterator[Row]:
+        """Its pictures, or a part of them."""
+        return rows_of_pictures(self.pictures[part], self.defaults)
 
 
 @define
@@ -83,6 +86,7 @@ class Rows:
     """
 
     sources: list[JobFile | FolderPictures]
+    _counts: list[int] = field(factory=list)  # of the rows of each
     total: int = 0
     ignored_columns: list[tuple[Path | RemoteAddress, Mapping[str, str | None]]] = field(factory=list)
     bad: list[tuple[Path | RemoteAddress, BadRow]] = field(factory=list)
@@ -105,12 +109,20 @@ class Rows:
         files = (source for source in self.sources if isinstance(source, JobFile))
         return [file.data for file in files if file.suffix in {".jsonl", ".ndjson"}]
 
-    def edits(self) -> Iterator[ImageEdit]:
-        """The rows that are edits, in order."""
-        for source in self.sources:
-            for row in source.rows():
+    def edits(self, start: int = 0, stop: int | None = None) -> Iterator[ImageEdit]:
+        """The rows that are edits, in order: of all rows, or of those with these numbers."""
+        before = 0
+        for source, count in zip(self.sources, self._counts, strict=True):
+            part = slice(max(0, start - before), None if stop is None else max(0, stop - before))
+            before += count
+            for row in source.rows(part):
                 if not isinstance(row, BadRow):
                     yield row
+
+    def add(self, source: JobFile | FolderPictures, count: int) -> None:
+        """Add a source with `count` rows."""
+        self.sources.append(source)
+        self._counts.append(count)
 
 
 def rows_in(
@@ -121,12 +133,14 @@ def rows_in(
     made: Collection[Path] | None = None,
     fetched: Mapping[str, JobFile | FolderPictures] | None = None,
     kept: Path | None = None,
+    check: Callable[[ImageEdit], None] = lambda _: None,
 ) -> Rows:
     """Check all rows of all sources. Raises ConfigurationError if a source is bad, or if nothing is left of them.
 
     `made` are the results that earlier runs saved in `out`, by their full paths; None if there was no earlier run, or
     if the results are not on this machine. `fetched` are the sources that are URLs.
-    `kept` is the ledger's directory: without an `out` here, what is paid waits there, and is not edited either.
+    `kept` is the ledger's directory: without an `out` here, what is paid waits there, and is not edited either. `check`
+    is called for each edit, in order.
     """
     fetched = fetched or {}
     if problem := next(filter(None, (unread_source(name) for name in sources if name not in fetched)), None):
@@ -139,11 +153,15 @@ def rows_in(
         paths, rows.results = _apart(paths, out)
     for source in [fetched[path] if isinstance(path, str) else _source(path, apart, defaults) for path in paths]:
         if isinstance(source, JobFile):
-            rows.sources.append(source)
-            _look_through(source, rows)
+            before = rows.total
+            _look_through(source, rows, check)
+            rows.add(source, rows.total - before)
         else:
             pictures = _without_known(_without_results(source, made or (), rows), met, rows)
-            rows.sources.append(pictures)
+            rows.add(pictures, len(pictures.pictures))
+            for row in pictures.rows():
+                if not isinstance(row, BadRow):
+                    check(row)
             rows.total += len(pictures.pictures) + len(pictures.left_out)
             rows.others += pictures.others
             rows.results += pictures.results
@@ -257,7 +275,7 @@ def named_below(folder: AnyPath, paths: Sequence[AnyPath]) -> list[tuple[str, An
     return [(name(path), path) for path in paths]
 
 
-def _look_through(source: JobFile, rows: Rows) -> None:
+def _look_through(source: JobFile, rows: Rows, check: Callable[[ImageEdit], None]) -> None:
     total, bad, own = rows.total, len(rows.bad), set[str]()
     try:
         for row in source.rows():
@@ -265,9 +283,12 @@ def _look_through(source: JobFile, rows: Rows) -> None:
             if isinstance(row, BadRow):
                 rows.bad.append((source.path, row))
             else:
+                check(row)
                 rows.url = rows.url or next(filter(None, map(address_of, (*row.image, row.mask, row.markup))), None)
                 own.update(name for name, value in source.defaults.items() if getattr(row, name) != value)
         ignored = ignored_in(source.data, suffix=source.suffix)
+    except ConfigurationError:
+        raise
     except ValueError as error:
         raise _unreadable(source.path, error) from error
     if rows.total == total:

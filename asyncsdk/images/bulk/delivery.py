@@ -59,7 +59,7 @@ class ResultWriter:
             place=self.place,
             raw_folder=self.ledger.raw_folder,
             raw_name=self.ledger.name,
-            if_taken="move aside" if self.ledger.owner.apart is None else "beside",
+            if_taken="beside" if self.ledger.owner.is_shared else "move aside",
             names=self.result.edit.n or 1,
             way=FileWriter(self.ledger.drafts, None if self.place is None else self.place.directory, again),
             moved=self.ledger.owner.moved,

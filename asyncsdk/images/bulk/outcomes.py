@@ -16,6 +16,7 @@ from asyncsdk.images.bulk.intake import PreparedEdit
 from asyncsdk.images.bulk.run import BulkRun
 from asyncsdk.images.bulk.worker import EditWorker
 from asyncsdk.images.edit import ImageEdit
+from asyncsdk.images.ledger.progress import LedgerProgress
 from asyncsdk.images.outcome import EditOutcome
 from asyncsdk.models import Usage
 
@@ -39,6 +40,8 @@ class Outcomes:
         abandoned: Outcomes that were not taken by iterating; after the block also of the edits that it cut off.
         damage: The damaged parts of the ledger when the run began, which are ignored (`accept_damage`).
         recovered: The URLs of pictures of earlier runs that waited for the way to their bucket, and are there now.
+        whole: How far all copies of this run are together, a few seconds ago; None before that is known, and with a
+            ledger that is not in a database. It is read only while it is asked for.
         limit_reached: Which limit that you set is reached, in words; None while none is.
         rate: The rate limit in input images a minute, given or learned; None while there is none.
         rate_limit_wait: Seconds until the rate limit lets the next image be sent; 0.0 for now.
@@ -114,6 +117,12 @@ class Outcomes:
         `save` is not called for them.
         """
         return () if self._run.intake.target is None else tuple(self._run.intake.target.recovered)
+
+    @property
+    def whole(self) -> LedgerProgress | None:
+        """How far all copies of this run are together, a few seconds ago; None where that is not known."""
+        watch = None if self._run.ledger is None else self._run.ledger.whole
+        return None if watch is None else watch.look()
 
     @property
     def limit_reached(self) -> str | None:

@@ -33,14 +33,16 @@ def _names_if_any(names: Collection[str] | None) -> frozenset[str] | None:
 class Policy:
     """Which edits the caller wants to be sent again.
 
-    `redo` are ids that are sent again, unless that was done since `redo_before` (unix time). Raises ConfigurationError
-    for an unknown value.
+    `redo` are ids that are sent again, unless that was done since `redo_before` (unix time). `verify`: the pictures
+    of what is done are read and compared, also where a ledger knows it by their places. Raises ConfigurationError for
+    an unknown value.
     """
 
     on_uncertain: OnUncertain = "report"
     redo: frozenset[str] = field(default=frozenset(), converter=_names)
     redo_before: float = 0.0
     only: frozenset[str] | None = field(default=None, converter=_names_if_any)
+    verify: bool = False
 
     def __attrs_post_init__(self) -> None:
         if self.on_uncertain not in {"report", "retry", "stop"}:

@@ -6,7 +6,7 @@ import random
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
-from itertools import chain, islice
+from itertools import chain
 from typing import Literal
 
 import anyio
@@ -218,7 +218,7 @@ class SharedIntake:
         if decision == "send":
             is_too_soon = _is_uncertain(seen) and seen.sent_again_in(self.ledger.terms.lease) > 0
             return "report" if is_too_soon else "claim"
-        is_same = listed.source is not None and listed.source in {seen.source, seen.row["new_source"]}
+        is_same = not self.policy.verify and listed.source in {seen.source, seen.row["new_source"]} - {None}
         return "report" if is_same or standing == "free" or decision == "leave" else "compare"
 
     def _decision(self, listed: ListedEdit, state: ItemState | None) -> str:
@@ -292,10 +292,10 @@ def _is_uncertain(seen: SeenEdit) -> bool:
     return seen.phase == "started" or (seen.phase is None and seen.status == "uncertain")
 
 
-def from_anywhere(edits: Callable[[], Iterable[ImageEdit]], count: int) -> Iterator[ImageEdit]:
+def from_anywhere(edits: Callable[[int, int | None], Iterable[ImageEdit]], count: int) -> Iterator[ImageEdit]:
     """A list of `count` edits from a random page on, and then those before it: copies of a run begin apart.
 
-    `edits` gives it, twice.
+    `edits` gives a part of it, from one number up to another.
     """
     start = random.randrange(0, count, PAGE) if count > PAGE else 0
-    return chain(islice(edits(), start, None), islice(edits(), start))
+    return chain(edits(start, None), edits(0, start))

@@ -130,8 +130,7 @@ class EditWorker:
 
     def _should_retry(self, error: APIError) -> bool:
         # of a shared ledger, what may be paid is sent again by a later claim, once no answer to it can come any more
-        is_ours = self._ledger.owner.apart is None
-        how = self.run.on_uncertain if is_ours else "report"
+        how = "report" if self._ledger.owner.is_shared else self.run.on_uncertain
         return not self.run.stopping and self.lifecycle.may_try_again(error, how)
 
     def _on_wait(self, error: APIError, _: float) -> None:

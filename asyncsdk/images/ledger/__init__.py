@@ -10,6 +10,7 @@ from attrs import frozen
 
 from asyncsdk.error_details import LedgerDamage
 from asyncsdk.images.ledger.owner import PictureOwner
+from asyncsdk.images.ledger.progress import Whole
 from asyncsdk.images.ledger.states import ItemState
 from asyncsdk.images.outcome import Problem, Status
 from asyncsdk.models import Usage
@@ -46,6 +47,10 @@ class Ledger(Protocol):
     @property
     def patience(self) -> float:
         """For how many seconds it may be away while something is written, and is waited for."""
+
+    @property
+    def whole(self) -> Whole | None:
+        """What knows how far all copies are; None for a ledger that one process has."""
 
     async def watch(self, out: Path) -> None:
         """Take no more facts once `out`, where the pictures go, is not the directory any more that it is now."""

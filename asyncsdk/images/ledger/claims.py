@@ -10,6 +10,8 @@ import anyio
 from attrs import define, field, frozen
 
 from asyncsdk.errors import EditError, LedgerBusyError, LedgerError, LedgerRewoundError
+from asyncsdk.images.ledger.copied import COPIED_FROM, MOVED_TO
+from asyncsdk.images.ledger.messages import moved
 from asyncsdk.images.ledger.seen import SeenEdit
 from asyncsdk.images.names import casefolded
 from asyncsdk.postgres import DatabaseFault
@@ -84,6 +86,17 @@ def rewound(place: str) -> LedgerRewoundError:
     )
 
 
+def check_is_here(place: str, options: Mapping[str, Any]) -> None:
+    """Raise LedgerError for a ledger that was copied elsewhere, and for a copy that is not whole yet."""
+    if MOVED_TO in options:
+        raise moved(place, str(options[MOVED_TO]))
+    if COPIED_FROM in options:
+        raise LedgerError(
+            f"{place}: a copy of {options[COPIED_FROM]} was begun there, and is not finished. Nothing was sent.\n"
+            "  Give the same asyncsdk ledger copy once more: it goes on."
+        )
+
+
 def replaced(place: str) -> LedgerBusyError:
     """The error of a process that was away while others began a run with other options."""
     return LedgerBusyError(
@@ -101,7 +114,6 @@ def stopped() -> EditError:
 
 def seen_edit(row: Any) -> SeenEdit:
     """An edit as a row of a page shows it."""
-    is_gone = row["pid"] is not None and is_gone_here(row["pid"], row["machine"])
     return SeenEdit(
         key=row["key"],
         id=row["id"],
@@ -115,7 +127,7 @@ def seen_edit(row: Any) -> SeenEdit:
         run=row["run"],
         holder=None if row["holder"] is None else str(row["holder"]),
         is_alive=row["is_alive"],
-        is_gone=is_gone,
+        is_gone=is_gone_here(row["pid"], row["machine"]),
         started=row["started"],
         now=row["now"],
         row=row,

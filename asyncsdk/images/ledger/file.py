@@ -20,7 +20,7 @@ from asyncsdk.errors import LedgerError
 from asyncsdk.images.destination import UNDELIVERED
 from asyncsdk.images.ledger import KnownItem
 from asyncsdk.images.ledger.index import LedgerIndex, Spent, usage_fields
-from asyncsdk.images.ledger.messages import NEWER, busy, damaged, worded
+from asyncsdk.images.ledger.messages import NEWER, busy, damaged, moved, worded
 from asyncsdk.images.ledger.owner import PictureOwner
 from asyncsdk.images.ledger.states import ItemState, problem_fields
 from asyncsdk.images.names import safe_name
@@ -37,6 +37,7 @@ from asyncsdk.wal.segments import Anchor, Segments
 WRITE_SECONDS, RELEASE_SECONDS = 2.0, 0.5  # on leaving: for what is being written, then to close and to unlock
 COMPACT_ABOVE = 10_000  # lines; below that they are read in a moment
 COMPACT_FACTOR = 1.5  # lines for each edit; a run writes two
+MOVED = "moved-to"
 DAMAGED = ".damaged"  # after the name of a segment that was believed in part
 
 logger = logging.getLogger(__name__)
@@ -81,6 +82,10 @@ class FileLedger:
     def patience(self) -> float:
         """None: a disk that is away makes the write fail."""
         return 0.0
+
+    @property
+    def whole(self) -> None:
+        """There are no copies."""
 
     def stop_copies(self) -> None:
         """There are none."""
@@ -181,6 +186,11 @@ class FileLedger:
         this one do not read it: to them the edit stays uncertain, and is not sent again.
         """
         await self._write({"t": "delivered", "item": item, "files": list(files), "status": status})
+
+    async def seal(self, to: str) -> None:
+        """Write down that it was moved `to` another place: from now on it is not opened. Raises LedgerError."""
+        with worded(self.directory, sent=True):
+            await files.in_thread(_seal, self.directory, to)
 
     async def redo_before(self, requested: float) -> float:
         """Up to when a redo as of `requested` (unix time) reaches; one that is ahead of the clock is written down.
@@ -297,6 +307,13 @@ def _load(log: Segments, *, accept_damage: bool) -> _Content:
     return content
 
 
+def _seal(directory: Path, to: str) -> None:
+    """Add a segment that no version reads: those that do not know the fact in it are not of the version after it."""
+    at = iso(time.time())
+    lines: list[dict[str, Any]] = [{"t": MOVED, "to": to, "at": at}, {"t": "segment", "v": VERSION + 1, "at": at}]
+    segments.rewrite(directory / "ledger", (), [encode_line(line) for line in lines])
+
+
 def _look(directory: Path) -> _Content:
     with suppress(FileNotFoundError):
         disk.check_place(directory)
@@ -311,6 +328,8 @@ def _replay(paths: Iterable[Path]) -> _Content:
     index, lost = LedgerIndex(), dict[Path, dict[int, int]]()  # bytes by the number of their line
 
     def accept(_: bytes, fields: dict[str, Any]) -> None:
+        if fields["t"] == MOVED:
+            raise moved(path.parent.parent, str(fields["to"]))
         index.apply(fields, datetime.fromisoformat(fields["at"]).timestamp())
         if fields["t"] == "afresh":
             lost.clear()

@@ -60,6 +60,16 @@ def displaced(cause: DisplacedError) -> LedgerError:
     return error
 
 
+def moved(place: Path | str, to: str) -> LedgerError:
+    """The error of a run over a ledger that was copied, and sealed."""
+    error = LedgerError(
+        f"the ledger in {place} was moved to {to}, which knows what was paid since. Nothing was sent.\n"
+        f"  Use that one: --ledger {to}"
+    )
+    error.moved_to = to
+    return error
+
+
 def damaged(directory: Path, damage: tuple[LedgerDamage, ...]) -> LedgerDamagedError:
     """The error of a run that may not begin without the caller's consent."""
     error = LedgerDamagedError(

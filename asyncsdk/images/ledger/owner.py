@@ -33,6 +33,11 @@ class PictureOwner:
     item: str | None
     apart: str | None = None
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes may have edits of the same ledger now: what has a name keeps it."""
+        return self.apart is not None
+
     def beside(self, name: str) -> Iterator[str]:
         """Names for a picture in place of `name`, without suffix, in the order in which they are tried."""
         if self.apart is not None:

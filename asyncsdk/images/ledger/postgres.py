@@ -15,10 +15,11 @@ from attrs import define, field, setters
 
 from asyncsdk import tasks
 from asyncsdk.errors import LedgerBusyError
-from asyncsdk.images.ledger.claims import rewound, worded
+from asyncsdk.images.ledger.claims import check_is_here, rewound, worded
 from asyncsdk.images.ledger.index import Spent
 from asyncsdk.images.ledger.rows import ANSWER_LIMIT
 from asyncsdk.images.ledger.shared import SharedLedger
+from asyncsdk.images.ledger.whole import WholeWatch
 from asyncsdk.postgres import NotMadeError
 from asyncsdk.postgres.database import Database, shared_database
 from asyncsdk.postgres.lease import LeaseTerms
@@ -30,7 +31,7 @@ PAGE = 500
 
 
 def _to_url(given: str | DatabaseURL) -> DatabaseURL:
-    return database_url(given) if isinstance(given, str) else given
+    return database_url(given, others="a directory") if isinstance(given, str) else given
 
 
 @define(eq=False)
@@ -69,6 +70,7 @@ class PostgresLedger:
             async with database.holding(holder), tasks.group() as group:
                 text = json.dumps(digests({**self.options, **options}), sort_keys=True)
                 run, begun, hosts = await _joined(database, holder, place, text)
+                whole = WholeWatch(database, holder)
                 ledger = SharedLedger(
                     place=place,
                     directory=directory,
@@ -80,8 +82,10 @@ class PostgresLedger:
                     holder=holder,
                     group=group,
                     hosts=hosts,
+                    whole=whole,
                 )
                 group.start_soon(ledger.stop_when_asked)
+                group.start_soon(whole.keep)
                 try:
                     yield ledger
                 finally:
@@ -93,6 +97,7 @@ class PostgresLedger:
         """Read it only, for the length of the block: what is claimed is a preview. Raises LedgerError."""
         database = self._database()
         shown = await self.show() or {}
+        check_is_here(self.url.place, shown.get("options", {}))
         spent = Spent(shown.get("edits", 0), shown.get("tokens", 0))
         async with database.session():
             yield SharedLedger(
@@ -121,6 +126,7 @@ class PostgresLedger:
 
         Returns the ids of those that are free now, and of the others from when on (unix time) they can be.
         """
+        await self._check_is_here()
         asked = None if keys is None else json.dumps(list(keys))
         rows = await self._run("edit_release", asked, force, ANSWER_LIMIT + self.terms.lease, uuid.uuid4())
         return [row["id"] for row in rows if row["is_old"]], {
@@ -128,8 +134,21 @@ class PostgresLedger:
         }
 
     async def accept(self) -> None:
-        """Accept the database as it is, whatever it has lost."""
+        """Accept the database as it is, whatever it has lost. Raises LedgerError."""
+        await self._check_is_here()
         await self._run("ledger_accept")
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[Database]:
+        """Keep the connections for the length of the block."""
+        database = self._database()
+        async with database.session():
+            yield database
+
+    async def _check_is_here(self) -> None:
+        shown = await self.show()
+        if shown is not None:
+            check_is_here(self.url.place, shown["options"])
 
     def _database(self) -> Database:
         return shared_database(self.url, self.terms)
@@ -154,12 +173,13 @@ async def _joined(database: Database, holder: uuid.UUID, place: str, text: str) 
     while True:
         rows = await database.run("ledger_join", holder, text, json.dumps(sorted(gone)), lock="ledger_lock")
         first = rows[0]
+        check_is_here(place, json.loads(first["options"]))
         if first["is_rewound"] or not first["is_same"]:
             raise rewound(place)
         if first["run"] is not None:
             await database.run("ledger_fold", lock="ledger_lock")
             return first["run"], first["begun"], frozenset(row["host"] for row in rows if row["host"])
-        lost = {str(row["id"]) for row in rows if row["pid"] is not None and is_gone_here(row["pid"], row["machine"])}
+        lost = {str(row["id"]) for row in rows if is_gone_here(row["pid"], row["machine"])}
         if lost <= gone:
             raise _other_options(
                 place, json.loads(text), json.loads(first["options"]), Owner(first["pid"], first["host"])

@@ -33,6 +33,7 @@ from asyncsdk.images.ledger.claims import (
 )
 from asyncsdk.images.ledger.index import Spent, usage_fields
 from asyncsdk.images.ledger.owner import PictureOwner
+from asyncsdk.images.ledger.progress import Whole
 from asyncsdk.images.ledger.rows import ANSWER_LIMIT, Answer
 from asyncsdk.images.ledger.seen import SeenEdit, key_of_id
 from asyncsdk.images.ledger.states import ItemState, problem_fields
@@ -74,6 +75,7 @@ class SharedLedger:
     _group: TaskGroup | None = None  # none: it is read only, and what is claimed is a preview
     spent: Spent = field(factory=Spent)
     hosts: frozenset[str] = frozenset()  # of those that work with it already
+    whole: Whole | None = None
     damage: tuple[LedgerDamage, ...] = field(default=(), init=False)
     claims: dict[str, Claim] = field(factory=dict, init=False)
     may_take: bool = field(default=False, init=False)  # whether it may say that leases of the last page have lapsed

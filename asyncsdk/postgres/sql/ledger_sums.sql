@@ -1,0 +1,9 @@
+-- What counts in the ledger that a process copies here, whose options are $1: $2 edits and $3 tokens.
+-- Law: under the ledger's lock, in a statement of its own.
+with ours as (
+    select from asyncsdk.ledger where options = $1
+)
+insert into asyncsdk.ledger_worker as w (holder, run, is_over, edits, tokens)
+select '00000000-0000-0000-0000-000000000000', 0, true, $2::bigint, $3::bigint from ours
+on conflict (holder) do update set edits = excluded.edits, tokens = excluded.tokens
+returning w.edits
