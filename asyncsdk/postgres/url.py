@@ -50,6 +50,17 @@ class DatabaseURL:
         return {"host": list(hosts), "port": list(ports)}
 
 
+_PASSWORD = re.compile(r"(?<=[?&])(?:password|sslpassword)=[^&]*&?")
+
+
+def without_password(url: DatabaseURL) -> str:
+    """The URL as another machine may get it: what takes the place of a password is in the environment there."""
+    scheme, separator, rest = url.dsn.partition("://")
+    login, at, where = rest.rpartition("@")
+    where = _PASSWORD.sub("", where).rstrip("?&")
+    return f"{scheme}{separator}{login.partition(':')[0]}{at}{where}"
+
+
 def is_database_url(text: str) -> bool:
     """Whether `text` is a URL, of a database or of something else, rather than a path."""
     return bool(_SCHEME.match(text) or _LIKE_OURS.match(text))

@@ -1,0 +1,121 @@
+"""A run that sends nothing: it reads from the shared ledger how the edits end that copies elsewhere send."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
+from typing import Protocol
+
+import anyio
+from attrs import define, evolve, field
+
+from asyncsdk.errors import AsyncSDKError
+from asyncsdk.images.bulk.intake import PreparedEdit
+from asyncsdk.images.bulk.run import BulkRun
+from asyncsdk.images.bulk.shared_intake import (
+    LONGEST_WAIT,
+    PAGE,
+    SHORTEST_WAIT,
+    ListedEdit,
+    OfferedEdit,
+    SharedIntake,
+)
+from asyncsdk.images.edit import ImageEdit
+from asyncsdk.images.ledger.seen import SeenEdit
+from asyncsdk.images.outcome import EditOutcome
+from asyncsdk.models import Usage, add
+
+
+class Copies(Protocol):
+    """Those that send."""
+
+    @property
+    def are_over(self) -> bool:
+        """Whether nothing more is to be expected of them."""
+
+    @property
+    def failure(self) -> AsyncSDKError | None:
+        """Why they ended before all edits had, if they did."""
+
+    def stop(self) -> None:
+        """Start no more of them."""
+
+
+@define(eq=False, kw_only=True)
+class WatchingIntake(SharedIntake):
+    """Goes through the list once, in order: waits at each page until its edits have ended, so memory is that of one."""
+
+    copies: Copies
+    is_through: bool = field(default=False, init=False)  # it has seen the whole list
+
+    async def in_turn(self, edits: AsyncIterable[ImageEdit]) -> AsyncGenerator[ImageEdit, None]:
+        """The edits that have ended, and in the end those that no copy could send.
+
+        Raises what ended the copies if an edit is left.
+        """
+        page, left = list[ListedEdit](), 0
+        async for edit in edits:
+            self._number += 1
+            page.append(self._listed(edit))
+            if len(page) == PAGE:
+                async for each in self._ends(page):
+                    yield each
+                left, page = left + len(page), []
+        async for each in self._ends(page):
+            yield each
+        self.is_through = True
+        if left + len(page) and self.copies.failure is not None:
+            raise self.copies.failure
+
+    async def prepare(self, edit: ImageEdit) -> EditOutcome | None:
+        """How the `edit` that `in_turn` gave last ended; None for one that this run is not about, or did not send."""
+        offered = self._offered
+        outcome = await super().prepare(edit)
+        if outcome is None or isinstance(outcome, PreparedEdit):
+            return None
+        seen = None if offered is None else offered.seen
+        is_now = outcome.status == "skipped" and seen is not None and seen.run == self.ledger.run
+        return evolve(outcome, status="done") if is_now else outcome
+
+    async def _ends(self, page: list[ListedEdit]) -> AsyncIterator[ImageEdit]:
+        """Those of a page that have ended, as they do; what is in `page` afterwards has not."""
+        wait = SHORTEST_WAIT
+        while page:
+            are_over, before = self.copies.are_over, len(page)  # asked before the ledger is
+            seen = await self.ledger.look([listed.key for listed in page if listed.problem is None])
+            for listed in page.copy():
+                known = seen.get(listed.key)
+                verdict = self._verdict(listed, known, is_lapsed=False)
+                has_ended = verdict in {"report", "problem"}
+                may_be_unfit = are_over and self.copies.failure is None and verdict in {"claim", "compare"}
+                if has_ended or may_be_unfit:
+                    page.remove(listed)
+                    self._offered = OfferedEdit(listed, known, verdict)
+                    yield listed.edit
+            if are_over or not page:
+                return
+            wait = SHORTEST_WAIT if len(page) < before else min(wait * 1.5, LONGEST_WAIT)
+            await anyio.sleep(wait)
+
+    async def _claimed(self, wanted: Sequence[tuple[ListedEdit, SeenEdit | None]]) -> frozenset[str]:  # noqa: ARG002 - as its base
+        """None: nothing is sent from here."""
+        return frozenset()
+
+
+@define(eq=False, kw_only=True)
+class WatchedRun(BulkRun):
+    """A run of copies: a stop is for all of them, and how their edits end is awaited."""
+
+    copies: Copies
+
+    def stop(self) -> None:
+        """Let no copy send anything new."""
+        self.copies.stop()
+        if self.ledger is not None:
+            self.ledger.stop_copies()
+
+    def ended(self, outcome: EditOutcome | None) -> None:
+        """Count how an edit ended."""
+        super().ended(outcome)
+        if outcome is not None and outcome.status == "done":
+            self.images_made += len(outcome.files) + len(outcome.objects)
+            self.usage = add([self.usage, outcome.usage or Usage()])
