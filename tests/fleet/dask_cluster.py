@@ -58,6 +58,13 @@ class DaskCluster:
         self.workers.append(self._process("worker", self.address, *options, log=name))
         return self.workers[-1]
 
+    def until_there(self, workers: int) -> None:
+        """Return once that many workers have registered."""
+        deadline = time.monotonic() + STARTS
+        while self.log().count("Register worker") < workers:
+            assert time.monotonic() < deadline, "the workers do not start"
+            time.sleep(0.05)
+
     def retire(self, number: int) -> None:
         run("retire", self.address, f"worker-{number}")
 
@@ -108,13 +115,17 @@ async def drive(task: dict[str, Any]) -> None:
 
 
 def recorded(dask_scheduler: Any) -> bytes:
-    """All that a scheduler knows of its tasks, and what it has noted."""
+    """All that a scheduler knows of the tasks that it has now, and what it has noted."""
     tasks = {key: (state.run_spec, repr(state)) for key, state in dask_scheduler.tasks.items()}
     noted = [
         list(dask_scheduler.transition_log),
         dict(dask_scheduler.events if hasattr(dask_scheduler, "events") else {}),
     ]
     return pickle.dumps((tasks, repr(noted), list(dask_scheduler.get_logs())))
+
+
+def has_tasks(dask_scheduler: Any) -> bool:
+    return bool(dask_scheduler.tasks)
 
 
 def _until_written(file: Path) -> str:
@@ -136,6 +147,8 @@ def main(program: str, *arguments: str) -> None:
             infos = client.scheduler_info(n_workers=-1)["workers"]
             client.retire_workers([address for address, about in infos.items() if about["name"] == arguments[1]])
         else:
+            while not client.run_on_scheduler(has_tasks):
+                time.sleep(0.02)
             sys.stdout.write(client.run_on_scheduler(recorded).decode("latin-1"))
 
 

@@ -82,12 +82,12 @@ class _Run:
                 pausing.append(asyncio.ensure_future(trouble(number)))
                 self.cluster.add_worker()
             await self._until_made(fleet.edits // 2)
-            await asyncio.gather(*pausing)
             assert self.cluster.scheduler is not None
             self.cluster.scheduler.kill()
             self.in_flight += len(self.cluster.workers) * fleet.concurrency
             async with asyncio.timeout(LIMIT):
                 await self.drivers[0].ended
+            await asyncio.gather(*pausing)  # one goes on though its scheduler is gone
             self.cluster.stop()
             self._new_cluster("second")
             await self._drive()

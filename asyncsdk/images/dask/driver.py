@@ -39,6 +39,7 @@ from asyncsdk.version import __version__
 LOOK_EVERY = 1.0  # seconds
 PATIENCE = 300.0  # seconds that a cluster without a worker is waited for
 ANSWER_SECONDS = 20.0  # for the scheduler
+CLOSE_SECONDS = 2.0
 _GOES_ON = "What is done is recorded: the same call, to this cluster or another, goes on with the others."
 
 logger = logging.getLogger(__name__)
@@ -174,8 +175,8 @@ async def connected(dask: Any) -> AsyncIterator[tuple[Any, str]]:
             ) from None
         yield client, address
     finally:
-        with anyio.move_on_after(ANSWER_SECONDS, shield=True), suppress(Exception):
-            await client.close()
+        with anyio.move_on_after(CLOSE_SECONDS, shield=True), suppress(Exception):
+            await client.close(timeout=CLOSE_SECONDS)
 
 
 @asynccontextmanager

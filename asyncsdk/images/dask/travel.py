@@ -56,7 +56,7 @@ def check_fit(*, has_save: bool, has_out: bool, is_shared: bool, has_remote_opti
     elif not is_shared:
         problem = (
             "the ledger has to be in a database, which alone keeps workers from paying an edit twice: "
-            "ledger='postgresql://…' (--ledger, ASYNCSDK_LEDGER)"
+            "ledger='postgresql://…', or ASYNCSDK_LEDGER"
         )
     elif has_remote_options:
         problem = "remote_options= may hold credentials, which do not travel: set obstore's variables on each worker"
