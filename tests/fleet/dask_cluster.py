@@ -142,10 +142,10 @@ def main(program: str, *arguments: str) -> None:
         return
     import distributed
 
-    with distributed.Client(arguments[0], timeout=STARTS) as client:
+    kind: Any = distributed.Client  # which has types in part
+    with kind(arguments[0], timeout=STARTS) as client:
         if program == "retire":
-            infos = client.scheduler_info(n_workers=-1)["workers"]
-            client.retire_workers([address for address, about in infos.items() if about["name"] == arguments[1]])
+            client.retire_workers(names=[arguments[1]])
         else:
             while not client.run_on_scheduler(has_tasks):
                 time.sleep(0.02)

@@ -71,7 +71,7 @@ class _Run:
         began, fleet = time.monotonic(), self.fleet
         (self.folder / "a.png").write_bytes(png())
         try:
-            self._new_cluster("first")
+            self._new_cluster("first", self.fleet.workers)
             await self._drive()
             troubles = [self._kill, self._stop, self._retire]
             numbers.shuffle(troubles)
@@ -80,7 +80,8 @@ class _Run:
                 await self._until_made((number + 1) * fleet.edits // 8)
                 self.in_flight += fleet.concurrency
                 pausing.append(asyncio.ensure_future(trouble(number)))
-                self.cluster.add_worker()
+                if number < 2:
+                    self.cluster.add_worker()
             await self._until_made(fleet.edits // 2)
             assert self.cluster.scheduler is not None
             self.cluster.scheduler.kill()
@@ -89,7 +90,7 @@ class _Run:
                 await self.drivers[0].ended
             await asyncio.gather(*pausing)  # one goes on though its scheduler is gone
             self.cluster.stop()
-            self._new_cluster("second")
+            self._new_cluster("second", self.fleet.workers // 2)
             await self._drive()
             async with asyncio.timeout(LIMIT):
                 await self.drivers[1].ended
@@ -117,10 +118,10 @@ class _Run:
         row.figures |= {"uncertain": f"{states['uncertain']} of {most} in flight or lost", "done": str(states["done"])}
         row.figures |= {"seen by the first driver": str(len(first.outcomes))}
 
-    def _new_cluster(self, name: str) -> None:
+    def _new_cluster(self, name: str, workers: int) -> None:
         environment = {"OPENAI_API_KEY": KEY, "PGPASSWORD": self.postgres.password}
         self.cluster = DaskCluster(self.folder / name, environment)
-        self.cluster.start(self.fleet.workers)
+        self.cluster.start(workers)
 
     async def _drive(self) -> None:
         task: dict[str, Any] = {"url": self.server.url, "database": self.postgres.url(self.database)}

@@ -136,18 +136,18 @@ async def test_a_worker_without_a_key_and_one_with_another_ledger_say_so(
 async def test_ctrl_c_of_the_driver_stops_the_workers_and_the_same_call_goes_on(
     cluster: DaskCluster, database_url: str, postgres_server: PostgresServer, picture: Path, tmp_path: Path
 ) -> None:
-    jobs, total = tmp_path / "jobs.jsonl", 60
+    jobs, total = tmp_path / "jobs.jsonl", 36
     rows = [{"image": str(picture), "prompt": f"e{each}", "model": "m", "id": f"e{each}"} for each in range(total)]
     jobs.write_text("\n".join(map(json.dumps, rows)))
     command = [sys.executable, "-m", "asyncsdk", "edit-many", str(jobs), "--out", str(tmp_path / "out"), "--json"]
     command += ["--dask", cluster.address, "--concurrency", "2", "--ledger", _without_password(database_url)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PGPASSWORD": postgres_server.password}
     environment.pop("OPENAI_API_KEY", None)  # the driver sends nothing
-    async with LocalServer(tmp_path / "server", edit_seconds=0.3) as server:
+    async with LocalServer(tmp_path / "server", edit_seconds=0.2) as server:
         environment["OPENAI_BASE_URL"] = server.url
         start = dict[str, Any](env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT)
         first = subprocess.Popen(command, **start)
-        while server.edits.edits < 8 and first.poll() is None:
+        while server.edits.edits < 4 and first.poll() is None:
             await asyncio.sleep(0.02)
         first.send_signal(signal.SIGINT)
         _, errors = await asyncio.to_thread(first.communicate, timeout=60)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import uuid
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from importlib import import_module
 from typing import Any
@@ -16,8 +16,8 @@ from attrs import define, evolve, field
 from asyncsdk import files, tasks
 from asyncsdk.client import Client
 from asyncsdk.clock import boot_time
-from asyncsdk.errors import AsyncSDKError, ConfigurationError, EditError
-from asyncsdk.extras import install_command
+from asyncsdk.errors import AsyncSDKError, ConfigurationError, EditError, LimitReachedError
+from asyncsdk.extras import where_from
 from asyncsdk.images.bulk.outcomes import Outcomes, outcomes_of
 from asyncsdk.images.bulk.policy import Limits, Policy, ReservedLimits
 from asyncsdk.images.dask import pages
@@ -40,6 +40,7 @@ LOOK_EVERY = 1.0  # seconds
 PATIENCE = 300.0  # seconds that a cluster without a worker is waited for
 ANSWER_SECONDS = 20.0  # for the scheduler
 CLOSE_SECONDS = 2.0
+END_SECONDS = 5.0  # for copies that find out that all edits have ended
 _GOES_ON = "What is done is recorded: the same call, to this cluster or another, goes on with the others."
 
 logger = logging.getLogger(__name__)
@@ -75,6 +76,12 @@ class CopiesOnWorkers:
             await self._look(workers)
             self._decide(workers)
             await anyio.sleep(LOOK_EVERY)
+
+    async def rest(self) -> None:
+        """Return once the copies have ended, or after a moment: one may be stopped for long."""
+        with anyio.move_on_after(END_SECONDS), suppress(Exception):
+            for future in self._futures.values():
+                await future
 
     async def _workers(self) -> set[str]:
         with anyio.fail_after(ANSWER_SECONDS):
@@ -112,8 +119,7 @@ class CopiesOnWorkers:
         if has_ended or (self._is_stopping and not self._futures):
             self._end(None)
         elif not self._futures and workers:
-            failed = next(iter(self._ended), "")
-            self._end(self._ended[failed].error(failed) if failed else None)
+            self._end(_failure_of(self._ended))
         elif not workers:
             self._wait_for_workers()
         if workers:
@@ -129,6 +135,12 @@ class CopiesOnWorkers:
 
     def _end(self, failure: AsyncSDKError | None) -> None:
         self.failure, self.are_over = failure, True
+
+
+def _failure_of(ended: Mapping[str, CopyEnd]) -> AsyncSDKError | None:
+    """Why all copies ended: a limit that was reached goes before what else one of them met."""
+    errors = [end.error(worker) for worker, end in ended.items() if end.kind is not None]
+    return min(errors, key=lambda error: not isinstance(error, LimitReachedError), default=None)
 
 
 async def _end_of(future: Any) -> CopyEnd:
@@ -155,14 +167,16 @@ async def connected(dask: Any) -> AsyncIterator[tuple[Any, str]]:
         await files.in_thread(import_module, "distributed")  # which takes a second
         import distributed
     except ImportError:
-        raise ConfigurationError(f"dask= needs distributed: {install_command('dask')}. Nothing was sent.") from None
+        raise ConfigurationError(
+            f"a run on Dask needs the extra dask. Nothing was sent. {where_from('dask')}"
+        ) from None
     kind: Any = distributed.Client
     address, security = dask, None
     if isinstance(dask, kind):
         address, security = dask.scheduler.address if dask.scheduler else None, dask.security
     if not isinstance(address, str):
         raise ConfigurationError(
-            "dask= is a dask.distributed.Client that is connected, or the address of its scheduler. Nothing was sent."
+            "dask is a dask.distributed.Client that is connected, or the address of its scheduler. Nothing was sent."
         )
     client = kind(address, security=security, asynchronous=True, set_as_default=False, timeout=ANSWER_SECONDS)
     try:
@@ -271,6 +285,7 @@ async def driving(
             try:
                 async with outcomes_of(run, pages.read(names, out, stores)) as outcomes:
                     yield outcomes
+                await copies.rest()
             finally:
                 if not intake.is_through:  # it was left early: no copy goes on for nobody
                     run.stop()

@@ -48,7 +48,7 @@ def _line(edit: ImageEdit, directory: str) -> bytes:
         return json.dumps(fields).encode() + b"\n"
     except (TypeError, ValueError, RecursionError) as error:
         raise ConfigurationError(
-            f"dask=: the edit {shown!r} has a field that is not JSON, and workers read the edits as such. "
+            f"the edit {shown!r} has a field that is not JSON, and Dask workers read the edits as such. "
             "Nothing was sent."
         ) from error
 
@@ -59,7 +59,7 @@ def _place(picture: Any, shown: str, directory: str) -> dict[str, Any]:
     named = unpacked(picture)
     if not isinstance(named.content, str | os.PathLike):
         raise ConfigurationError(
-            f"dask=: a picture of the edit {shown!r} is in memory, or an open file, which workers can't read. Save it "
+            f"a picture of the edit {shown!r} is in memory, or an open file, which Dask workers can't read. Save it "
             "where all of them can, and pass its path or URL. Nothing was sent."
         )
     place = os.fsdecode(named.content)

@@ -33,7 +33,7 @@ def client_arguments(
     if headers or settings.query.keys() - _QUERY:
         what = f"the header {headers[0]}" if headers else "default_query"
         raise ConfigurationError(
-            f"dask=: {what} of this client would not be sent by workers: it may hold a key, and keys do not travel. "
+            f"on Dask, {what} of this client would not be sent by workers: it may hold a key, and keys do not travel. "
             "Set OPENAI_CUSTOM_HEADERS on each worker and here. Nothing was sent."
         )
     return {
@@ -62,4 +62,4 @@ def check_fit(*, has_save: bool, has_out: bool, is_shared: bool, has_remote_opti
         problem = "remote_options= may hold credentials, which do not travel: set obstore's variables on each worker"
     else:
         return
-    raise ConfigurationError(f"dask=: {problem}. Nothing was sent.")
+    raise ConfigurationError(f"a run on Dask: {problem}. Nothing was sent.")
