@@ -20,6 +20,7 @@ from typing import Any
 from attrs import define, field
 
 from asyncsdk import Client, ImageEdit, ImageEditor, PostgresLedger
+from asyncsdk.images.dask import driver
 from asyncsdk.postgres.lease import LeaseTerms
 from tests.fleet.process import be_on_a_machine_of_its_own
 
@@ -100,6 +101,7 @@ def run(program: str, *arguments: str) -> str:
 
 
 async def drive(task: dict[str, Any]) -> None:
+    driver.ANSWER_SECONDS = task["patience"]
     edits = (
         ImageEdit(image=task["picture"], prompt=f"e{number}", model="m", id=f"e{number}")
         for number in range(task["edits"])

@@ -36,6 +36,7 @@ class DaskFleet:
     edit_seconds: float = 0.2
     lost: int = 20
     busy: int = 10
+    patience: float = 20.0  # with a scheduler that is gone
 
 
 async def lead_dask(folder: Path, fleet: DaskFleet, *, seed: int) -> Row:
@@ -127,6 +128,7 @@ class _Run:
         task: dict[str, Any] = {"url": self.server.url, "database": self.postgres.url(self.database)}
         task |= {"out": str(self.folder / "out"), "picture": str(self.folder / "a.png"), "dask": self.cluster.address}
         task |= {"edits": self.fleet.edits, "lease": self.fleet.lease, "concurrency": self.fleet.concurrency}
+        task |= {"patience": self.fleet.patience}
         process = await asyncio.create_subprocess_exec(
             *command_of(task), stdout=PIPE, stderr=PIPE, limit=1 << 24, cwd=ROOT
         )
