@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import uuid
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from importlib import import_module
 from typing import Any
@@ -21,7 +21,6 @@ from asyncsdk.extras import where_from
 from asyncsdk.images.bulk.outcomes import Outcomes, outcomes_of
 from asyncsdk.images.bulk.policy import Limits, Policy, ReservedLimits
 from asyncsdk.images.dask import pages
-from asyncsdk.images.dask.start import start
 from asyncsdk.images.dask.task import CopyEnd, CopyTask
 from asyncsdk.images.dask.travel import check_fit, client_arguments
 from asyncsdk.images.dask.watching import WatchedRun, WatchingIntake
@@ -98,7 +97,7 @@ class CopiesOnWorkers:
             if not self._is_stopping:
                 # alone on this worker, and not made again by Dask: what a copy that is gone had, others take
                 self._futures[worker] = self._dask.submit(
-                    start, self.task.as_text(), key=f"asyncsdk-edits-{uuid.uuid4()}", workers=[worker],
+                    _starter(), self.task.as_text(), key=f"asyncsdk-edits-{uuid.uuid4()}", workers=[worker],
                     allow_other_workers=False, retries=0, pure=False,
                 )  # fmt: skip
 
@@ -143,6 +142,17 @@ def _failure_of(ended: Mapping[str, CopyEnd]) -> AsyncSDKError | None:
     return min(errors, key=lambda error: not isinstance(error, LimitReachedError), default=None)
 
 
+def _starter() -> Callable[[str], str]:
+    """What workers call. A function within a function travels as code: a scheduler without asyncsdk can read it."""
+
+    def begin(text: str) -> str:
+        from asyncsdk.images.dask.start import start
+
+        return start(text)
+
+    return begin
+
+
 async def _end_of(future: Any) -> CopyEnd:
     if future.status == "finished":
         return CopyEnd.of_text(await future)
@@ -150,7 +160,9 @@ async def _end_of(future: Any) -> CopyEnd:
         error = await future.exception()
         if isinstance(error, ImportError):
             return CopyEnd(kind="ConfigurationError", message="this worker has no asyncsdk, or another version of it.")
-        return CopyEnd(kind="EditError", message=f"its task failed: {type(error).__name__}", resumable=True)
+        return CopyEnd(
+            kind="EditError", message=f"its task failed ({type(error).__name__}); its log says why.", resumable=True
+        )
     return CopyEnd(kind="EditError", message=f"its task was {future.status} by Dask.", resumable=True)
 
 
