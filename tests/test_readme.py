@@ -27,7 +27,8 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 RECIPES = (ROOT / "docs" / "recipes.md").read_text()
 COMING = (ROOT / "docs" / "coming-from-openai.md").read_text()
-EXAMPLES = re.findall(r"```python\n(.*?)```", README + RECIPES + COMING, re.DOTALL)
+FLEETS = (ROOT / "docs" / "fleets.md").read_text()
+EXAMPLES = re.findall(r"```python\n(.*?)```", README + RECIPES + COMING + FLEETS, re.DOTALL)
 COMMANDS = re.findall(r"^python3 -m venv .*$", README, re.MULTILINE)
 
 
