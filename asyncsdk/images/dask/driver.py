@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Any
 
 import anyio
-from attrs import define, evolve, field
+from attrs import asdict, define, evolve, field
 
 from asyncsdk import files, tasks
 from asyncsdk.client import Client
@@ -233,13 +233,8 @@ def _task_of(shared: PostgresLedger, ledger: SharedLedger, **rest: Any) -> CopyT
 
 
 def _policy_of(policy: Policy) -> dict[str, Any]:
-    """The arguments of `edit_many` that give this policy."""
-    return {
-        "on_uncertain": policy.on_uncertain,
-        "redo": sorted(policy.redo),
-        "redo_before": policy.redo_before,
-        "only": None if policy.only is None else sorted(policy.only),
-    }
+    """The arguments of `edit_many` that give this policy: its fields, which have their names."""
+    return {name: sorted(value) if isinstance(value, frozenset) else value for name, value in asdict(policy).items()}
 
 
 @asynccontextmanager
