@@ -108,9 +108,9 @@ class WatchedRun(BulkRun):
     copies: Copies
 
     def stop(self) -> None:
-        """Let no copy send anything new."""
+        """Let no copy send anything new; those that are over leave no flag to a call that comes next."""
         self.copies.stop()
-        if self.ledger is not None:
+        if self.ledger is not None and not self.copies.are_over:
             self.ledger.stop_copies()
 
     def ended(self, outcome: EditOutcome | None) -> None:
