@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import pickle
 import signal
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from asyncsdk.postgres.lease import LeaseTerms
 from tests.fleet.process import be_on_a_machine_of_its_own
 
 ROOT = Path(__file__).parent.parent.parent
+READY = "looking"
 STARTS = 60.0  # seconds, within which a process of Dask has started
 
 
@@ -94,6 +94,15 @@ def command_of(task: Mapping[str, Any]) -> list[str]:
     return [sys.executable, "-m", "tests.fleet.dask_cluster", "drive", json.dumps(task)]
 
 
+def looking(address: str) -> subprocess.Popen[str]:
+    """A program that prints what the scheduler records of the next tasks that it gets; it looks already."""
+    command = [sys.executable, "-m", "tests.fleet.dask_cluster", "recorded", address]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline().strip() == READY
+    return process
+
+
 def run(program: str, *arguments: str) -> str:
     """Run a program of this module, and return what it printed."""
     command = [sys.executable, "-m", "tests.fleet.dask_cluster", program, *arguments]
@@ -118,12 +127,15 @@ async def drive(task: dict[str, Any]) -> None:
 
 def recorded(dask_scheduler: Any) -> bytes:
     """All that a scheduler knows of the tasks that it has now, and what it has noted."""
+    from distributed.protocol import pickle  # what is called is a local function
+
     tasks = {key: (state.run_spec, repr(state)) for key, state in dask_scheduler.tasks.items()}
     noted = [
         list(dask_scheduler.transition_log),
         dict(dask_scheduler.events if hasattr(dask_scheduler, "events") else {}),
     ]
-    return pickle.dumps((tasks, repr(noted), list(dask_scheduler.get_logs())))
+    dumped: bytes = pickle.dumps((tasks, repr(noted), list(dask_scheduler.get_logs())))
+    return dumped
 
 
 def has_tasks(dask_scheduler: Any) -> bool:
@@ -149,6 +161,8 @@ def main(program: str, *arguments: str) -> None:
         if program == "retire":
             client.retire_workers(names=[arguments[1]])
         else:
+            sys.stdout.write(f"{READY}\n")
+            sys.stdout.flush()
             while not client.run_on_scheduler(has_tasks):
                 time.sleep(0.02)
             sys.stdout.write(client.run_on_scheduler(recorded).decode("latin-1"))

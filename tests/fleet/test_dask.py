@@ -25,7 +25,7 @@ from tests.stories.pictures import png
 
 pytest.importorskip("distributed", reason="distributed is not installed")
 
-KEY, DRIVERS_KEY = "sk-worker-5c1f0b7a", "sk-driver-9d2e4c61"
+KEY, DRIVERS_KEY, WRONG = "sk-worker-5c1f0b7a", "sk-driver-9d2e4c61", "a-wrong-password-8e21"
 TABLES = [f"select row_to_json(t) from asyncsdk.{table} t" for table in ("edit", "holder", "ledger", "ledger_worker")]
 TERMS = LeaseTerms(lease=4.0, renew_every=1.0)
 
@@ -97,10 +97,9 @@ async def test_no_key_and_no_password_is_anywhere_but_in_the_environment_of_work
     secrets = [KEY, DRIVERS_KEY, postgres_server.password]
     url, out = postgres_server.url(database), tmp_path / "out"
     async with LocalServer(tmp_path / "server", edit_seconds=1.0) as server:
-        looking = asyncio.ensure_future(asyncio.to_thread(dask_cluster.run, "recorded", cluster.address))
-        await asyncio.sleep(1.0)  # until it has begun
+        looking = await asyncio.to_thread(dask_cluster.looking, cluster.address)
         run = asyncio.ensure_future(driven(server, edits_of(picture, 4), out, url, cluster.address))
-        tasks = await looking
+        tasks, _ = await asyncio.to_thread(looking.communicate, timeout=60)
         shown = b"".join(path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.is_file()).decode()
         await run
     rows = postgres_server.sql(*TABLES, database=database)
@@ -112,7 +111,7 @@ async def test_no_key_and_no_password_is_anywhere_but_in_the_environment_of_work
     assert [name for name, text in where.items() if any(secret in text for secret in secrets)] == []
 
 
-async def test_a_worker_without_a_key_and_one_with_another_ledger_say_so(
+async def test_a_worker_without_a_key_one_with_another_ledger_and_one_with_a_wrong_password_say_so(
     postgres_server: PostgresServer, database_url: str, picture: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     other = postgres_server.new_database()
@@ -122,7 +121,9 @@ async def test_a_worker_without_a_key_and_one_with_another_ledger_say_so(
         lone.start(1)
         lone.environment = {**lone.environment, "OPENAI_API_KEY": KEY, "ASYNCSDK_LEDGER": elsewhere}
         lone.add_worker()
-        await asyncio.to_thread(lone.until_there, 2)
+        lone.environment = {"OPENAI_API_KEY": KEY, "PGPASSWORD": WRONG}
+        lone.add_worker()
+        await asyncio.to_thread(lone.until_there, 3)
         async with LocalServer() as server:
             with pytest.raises((ConfigurationError, LedgerError)):
                 await driven(server, edits_of(picture, 3), tmp_path / "out", database_url, lone.address)
@@ -131,6 +132,24 @@ async def test_a_worker_without_a_key_and_one_with_another_ledger_say_so(
         lone.stop()
     assert "this worker has no API key: set OPENAI_API_KEY in its environment" in caplog.text
     assert "is not the ledger of the process that started this one" in caplog.text
+    assert "it refuses the user or the password" in caplog.text
+    assert not any(secret in caplog.text + lone.log() for secret in (WRONG, KEY, postgres_server.password))
+
+
+async def test_a_driver_that_is_left_early_stops_the_workers(
+    cluster: DaskCluster, database_url: str, picture: Path, tmp_path: Path
+) -> None:
+    options: Any = {"out": tmp_path / "out", "ledger": PostgresLedger(database_url, terms=TERMS), "concurrency": 1}
+    async with LocalServer(edit_seconds=0.3) as server:
+        async with (
+            Client(DRIVERS_KEY, base_url=server.url) as client,
+            ImageEditor(client).edit_many(edits_of(picture, 80), dask=cluster.address, **options) as outcomes,
+        ):
+            await anext(outcomes)
+        await asyncio.sleep(2.0)  # what was in flight has ended
+        made = server.edits.edits
+        await asyncio.sleep(1.0)
+        assert server.edits.edits == made < 80
 
 
 async def test_ctrl_c_of_the_driver_stops_the_workers_and_the_same_call_goes_on(
