@@ -134,7 +134,8 @@ def recorded(dask_scheduler: Any) -> bytes:
         list(dask_scheduler.transition_log),
         dict(dask_scheduler.events if hasattr(dask_scheduler, "events") else {}),
     ]
-    dumped: bytes = pickle.dumps((tasks, repr(noted), list(dask_scheduler.get_logs())))
+    dumps: Any = pickle.dumps
+    dumped: bytes = dumps((tasks, repr(noted), list(dask_scheduler.get_logs())))
     return dumped
 
 
