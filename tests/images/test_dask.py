@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -122,6 +123,88 @@ def test_a_worker_takes_its_own_database_and_its_own_key() -> None:
     assert key_of(azure, {"OPENAI_API_KEY": "k", "AZURE_OPENAI_API_KEY": "a"}) == "a"
     with pytest.raises(ConfigurationError, match="set OPENAI_API_KEY in its environment"):
         key_of(task(), {"AZURE_OPENAI_API_KEY": "a"})
+
+
+class FakeDask:
+    """A cluster whose workers, and the ends of their tasks, a test sets."""
+
+    def __init__(self) -> None:
+        self.ends: dict[str, CopyEnd | None] = {}
+        self.scheduler = self
+
+    async def ncores(self) -> dict[str, int]:
+        return dict.fromkeys(self.ends, 1)
+
+    def submit(self, *_: Any, workers: list[str], **__: Any) -> FakeFuture:
+        return FakeFuture(self, workers[0])
+
+
+class FakeFuture:
+    def __init__(self, dask: FakeDask, worker: str) -> None:
+        self.dask, self.worker = dask, worker
+
+    def done(self) -> bool:
+        return self.dask.ends[self.worker] is not None
+
+    def release(self) -> None:
+        pass
+
+    @property
+    def status(self) -> str:
+        return "finished" if self.done() else "pending"
+
+    def __await__(self) -> Any:
+        yield from asyncio.sleep(0).__await__()
+        end = self.dask.ends[self.worker]
+        assert end is not None
+        return end.as_text()
+
+
+LIMIT, NO_KEY = CopyEnd(kind="LimitReachedError", message="max"), CopyEnd(kind="ConfigurationError", message="no key")
+LEAVING = CopyEnd(is_leaving=True)
+
+
+@pytest.mark.parametrize(
+    ("ends", "stops", "expected"),
+    [
+        ([None, NO_KEY], False, (False, False, None)),
+        ([CopyEnd(), None], False, (True, True, None)),  # the other one may be stopped for long
+        ([NO_KEY, LIMIT], False, (True, False, LimitReachedError)),
+        ([NO_KEY, NO_KEY], False, (True, False, ConfigurationError)),
+        ([LEAVING, LEAVING], False, (False, False, None)),  # others may come
+        ([LEAVING, NO_KEY], False, (True, False, ConfigurationError)),
+        ([None, NO_KEY], True, (False, False, None)),  # what is in flight is awaited
+        ([NO_KEY, LEAVING], True, (True, False, None)),
+    ],
+)
+async def test_when_copies_are_over_and_why(
+    ends: list[CopyEnd | None], stops: object, expected: tuple[bool, bool, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver, "LOOK_EVERY", 0.001)
+    dask: Any = FakeDask()
+    dask.ends = {"w0": None, "w1": None}
+    async with driver.copies_on(dask, "tcp://s:1", task()) as copies:
+        await asyncio.sleep(0.02)  # they have begun
+        if stops:
+            copies.stop()
+        dask.ends = dict(zip(("w0", "w1"), ends, strict=True))
+        await asyncio.sleep(0.05)
+        failure = None if copies.failure is None else type(copies.failure)
+        assert (copies.are_over, copies.saw_all_end, failure) == expected
+
+
+async def test_a_cluster_that_has_no_worker_for_long_ends_the_driver_which_may_go_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(driver, "LOOK_EVERY", 0.001)
+    monkeypatch.setattr(driver, "PATIENCE", 0.01)
+    dask: Any = FakeDask()
+    async with driver.copies_on(dask, "tcp://s:1", task()) as copies:
+        while not copies.are_over:
+            await asyncio.sleep(0.005)
+    assert copies.failure is not None
+    assert copies.failure.resumable
+    assert "has no worker" in str(copies.failure)
 
 
 @pytest.mark.parametrize(

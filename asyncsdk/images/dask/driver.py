@@ -1,4 +1,4 @@
-"""The driver: starts a copy on each worker, and gives how the edits end, which the ledger says and not Dask."""
+"""The driver: starts a copy on each worker, and gives how the edits end, by the ledger and not by Dask."""
 
 from __future__ import annotations
 
@@ -47,13 +47,14 @@ logger = logging.getLogger(__name__)
 
 @define(eq=False)
 class CopiesOnWorkers:
-    """One copy on each worker. Nothing rests on what Dask says of them: it is asked whom to wait for."""
+    """One copy on each worker. Nothing rests on what Dask knows of them: it is asked whom to wait for."""
 
     task: CopyTask
     _dask: Any  # distributed's, which has types in part
     _place: str
     failure: AsyncSDKError | None = field(default=None, init=False)
     are_over: bool = field(default=False, init=False)
+    saw_all_end: bool = field(default=False, init=False)
     _futures: dict[str, Any] = field(factory=dict, init=False)  # by worker, until they have ended
     _ended: dict[str, CopyEnd] = field(factory=dict, init=False)
     _is_stopping: bool = field(default=False, init=False)
@@ -78,13 +79,13 @@ class CopiesOnWorkers:
 
     async def rest(self) -> None:
         """Return once the copies have ended, or after a moment: one may be stopped for long."""
-        with anyio.move_on_after(END_SECONDS), suppress(Exception):
-            for future in self._futures.values():
-                await future
+        with anyio.move_on_after(END_SECONDS):
+            for future in list(self._futures.values()):
+                await _result_of(future)
 
     async def _workers(self) -> set[str]:
         with anyio.fail_after(ANSWER_SECONDS):
-            return set(await self._dask.scheduler.ncores())
+            return set(await tasks.await_foreign(self._dask.scheduler.ncores()))
 
     async def _look(self, workers: set[str]) -> None:
         for worker, future in list(self._futures.items()):
@@ -113,16 +114,16 @@ class CopiesOnWorkers:
             future.release()
 
     def _decide(self, workers: set[str]) -> None:
-        ends = [end for end in self._ended.values() if not end.is_leaving]
-        has_ended = any(end.kind is None for end in ends)  # a copy has seen all edits end
-        if has_ended or (self._is_stopping and not self._futures):
+        leaving = {worker for worker, end in self._ended.items() if end.is_leaving}
+        self.saw_all_end = any(end.kind is None and not end.is_leaving for end in self._ended.values())
+        if self.saw_all_end or (self._is_stopping and not self._futures):
             self._end(None)
-        elif not self._futures and workers:
-            self._end(_failure_of(self._ended))
-        elif not workers:
+        elif not workers - leaving:
             self._wait_for_workers()
-        if workers:
+        else:
             self._alone_since = None
+            if not self._futures:
+                self._end(_failure_of(self._ended))
 
     def _wait_for_workers(self) -> None:
         now = boot_time()
@@ -136,10 +137,10 @@ class CopiesOnWorkers:
         self.failure, self.are_over = failure, True
 
 
-def _failure_of(ended: Mapping[str, CopyEnd]) -> AsyncSDKError | None:
+def _failure_of(ended: Mapping[str, CopyEnd]) -> AsyncSDKError:
     """Why all copies ended: a limit that was reached goes before what else one of them met."""
     errors = [end.error(worker) for worker, end in ended.items() if end.kind is not None]
-    return min(errors, key=lambda error: not isinstance(error, LimitReachedError), default=None)
+    return min(errors, key=lambda error: not isinstance(error, LimitReachedError), default=_lost("No worker sends."))
 
 
 def _starter() -> Callable[[str], str]:
@@ -154,16 +155,23 @@ def _starter() -> Callable[[str], str]:
 
 
 async def _end_of(future: Any) -> CopyEnd:
-    if future.status == "finished":
-        return CopyEnd.of_text(await future)
+    if future.status == "finished" and (text := await _result_of(future)) is not None:
+        return CopyEnd.of_text(text)
     if future.status == "error":
-        error = await future.exception()
+        error = await _result_of(future.exception())
         if isinstance(error, ImportError):
             return CopyEnd(kind="ConfigurationError", message="this worker has no asyncsdk, or another version of it.")
         return CopyEnd(
-            kind="EditError", message=f"its task failed ({type(error).__name__}); its log says why.", resumable=True
+            kind="EditError", message=f"its task failed ({type(error).__name__}); its log has more.", resumable=True
         )
-    return CopyEnd(kind="EditError", message=f"its task was {future.status} by Dask.", resumable=True)
+    return CopyEnd(kind="EditError", message=f"its task is {future.status} for Dask.", resumable=True)
+
+
+async def _result_of(future: Any) -> Any:
+    """What a future of Dask gives, if it does soon: a result whose worker is gone is computed again, or never comes."""
+    with suppress(Exception), anyio.move_on_after(ANSWER_SECONDS):
+        return await tasks.await_foreign(future)
+    return None
 
 
 def _lost(what: str) -> EditError:

@@ -33,6 +33,10 @@ class Copies(Protocol):
         """Whether nothing more is to be expected of them."""
 
     @property
+    def saw_all_end(self) -> bool:
+        """Whether one of them went through all edits: what is left then can't be sent, as if its picture is gone."""
+
+    @property
     def failure(self) -> AsyncSDKError | None:
         """Why they ended before all edits had, if they did."""
 
@@ -86,8 +90,7 @@ class WatchingIntake(SharedIntake):
                 known = seen.get(listed.key)
                 verdict = self._verdict(listed, known, is_lapsed=False)
                 has_ended = verdict in {"report", "problem"}
-                may_be_unfit = are_over and self.copies.failure is None and verdict in {"claim", "compare"}
-                if has_ended or may_be_unfit:
+                if has_ended or (are_over and self.copies.saw_all_end and verdict in {"claim", "compare"}):
                     page.remove(listed)
                     self._offered = OfferedEdit(listed, known, verdict)
                     yield listed.edit
