@@ -76,11 +76,14 @@ class _Run:
             await self._drive()
             troubles = [self._kill, self._stop, self._retire]
             numbers.shuffle(troubles)
-            pausing = []
+            pausing: list[asyncio.Future[None]] = []
             for number, trouble in enumerate(troubles):
                 await self._until_made((number + 1) * fleet.edits // 8)
                 self.in_flight += fleet.concurrency
-                pausing.append(asyncio.ensure_future(trouble(number)))
+                if trouble == self._stop:
+                    pausing.append(asyncio.ensure_future(trouble(number)))
+                else:
+                    await trouble(number)
                 if number < 2:
                     self.cluster.add_worker()
             await self._until_made(fleet.edits // 2)
@@ -91,7 +94,7 @@ class _Run:
                 await self.drivers[0].ended
             await asyncio.gather(*pausing)  # one goes on though its scheduler is gone
             self.cluster.stop()
-            self._new_cluster("second", self.fleet.workers // 2)
+            self._new_cluster("second", self.fleet.workers - 1)
             await self._drive()
             async with asyncio.timeout(LIMIT):
                 await self.drivers[1].ended

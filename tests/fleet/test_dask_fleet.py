@@ -8,7 +8,7 @@ import pytest
 
 from tests.fleet.dask_run import DaskFleet, lead_dask
 
-SHORT = DaskFleet(edits=120, concurrency=3, lease=2.0, edit_seconds=0.3, patience=3.0)
+SHORT = DaskFleet(edits=180, concurrency=3, lease=2.0, edit_seconds=0.4, patience=3.0)
 
 pytestmark = pytest.mark.usefixtures("needs_postgres")
 
