@@ -50,15 +50,14 @@ class DatabaseURL:
         return {"host": list(hosts), "port": list(ports)}
 
 
-_PASSWORD = re.compile(r"(?<=[?&])(?:password|sslpassword)=[^&]*&?")
-
-
 def without_password(url: DatabaseURL) -> str:
     """The URL as another machine may get it: what takes the place of a password is in the environment there."""
     scheme, separator, rest = url.dsn.partition("://")
-    login, at, where = rest.rpartition("@")
-    where = _PASSWORD.sub("", where).rstrip("?&")
-    return f"{scheme}{separator}{login.partition(':')[0]}{at}{where}"
+    place, _, query = rest.partition("?")
+    login, at, where = place.rpartition("@")
+    options = [each for each in query.split("&") if unquote(each.partition("=")[0]) not in {"password", "sslpassword"}]
+    kept = "&".join(filter(None, options))
+    return f"{scheme}{separator}{login.partition(':')[0]}{at}{where}{'?' if kept else ''}{kept}"
 
 
 def is_database_url(text: str) -> bool:

@@ -107,6 +107,9 @@ def test_what_ended_a_copy_reaches_the_driver_in_words(error: Exception, message
         ("postgresql://u@h/d?password=s3cret&sslmode=allow", "postgresql://u@h/d?sslmode=allow"),
         ("postgresql://u:s3cret@a,b/d?connect=1&sslpassword=s3cret", "postgresql://u@a,b/d?connect=1"),
         ("postgresql:///d?password=s3cret", "postgresql:///d"),
+        ("postgresql://u@h/d?password=s3cret@s3cret", "postgresql://u@h/d"),
+        ("postgresql://u@h/d?pass%77ord=s3cret&sslmode=allow", "postgresql://u@h/d?sslmode=allow"),
+        ("postgresql://u:s3cret@h/d?application_name=a@b", "postgresql://u@h/d?application_name=a@b"),
     ],
 )
 def test_the_url_of_a_database_travels_without_its_password(url: str, shown: str) -> None:
