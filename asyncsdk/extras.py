@@ -8,6 +8,7 @@ PACKAGES = {  # as in pyproject.toml
     "heic": ("pillow-heif",),
     "remote": ("obstore",),
     "postgres": ("asyncpg",),
+    "dask": ("distributed",),
 }
 
 

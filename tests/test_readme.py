@@ -28,6 +28,7 @@ README = (ROOT / "README.md").read_text()
 RECIPES = (ROOT / "docs" / "recipes.md").read_text()
 COMING = (ROOT / "docs" / "coming-from-openai.md").read_text()
 EXAMPLES = re.findall(r"```python\n(.*?)```", README + RECIPES + COMING, re.DOTALL)
+FOR_FLEETS = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "fleets.md").read_text(), re.DOTALL)  # run elsewhere
 COMMANDS = re.findall(r"^python3 -m venv .*$", README, re.MULTILINE)
 
 
@@ -44,8 +45,9 @@ def test_there_are_examples() -> None:
 
 
 def test_all_examples_are_strictly_typed(tmp_path: Path) -> None:
-    paths = [tmp_path / f"example_{number}.py" for number in range(len(EXAMPLES))]
-    for path, example in zip(paths, EXAMPLES, strict=True):
+    examples = [*EXAMPLES, *FOR_FLEETS]
+    paths = [tmp_path / f"example_{number}.py" for number in range(len(examples))]
+    for path, example in zip(paths, examples, strict=True):
         path.write_text(example)
     command = [sys.executable, "-m", "mypy", "--strict", "--no-incremental", *map(str, paths)]
     checked = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

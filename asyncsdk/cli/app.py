@@ -175,6 +175,7 @@ def _log(*, to_stderr: bool) -> None:
     logger.setLevel(logging.DEBUG if to_stderr else logging.WARNING)
     if not to_stderr:
         for name in (
+            "asyncsdk.images.dask.driver",
             "asyncsdk.images.ledgers",
             "asyncsdk.images.rate_pool",
             "asyncsdk.postgres.connection",

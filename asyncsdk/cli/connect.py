@@ -19,13 +19,19 @@ _SECRET = re.compile(
 )
 
 
-def open_client(choice: Connection, *, connections: int = 100, **options: Any) -> Client:
+_ON_EACH_WORKER = {"key_command": "OPENAI_API_KEY", "ca_file": "SSL_CERT_FILE", "proxy": "HTTPS_PROXY"}
+NOT_SENT = "the-key-of-each-worker"  # in the place of a key, where workers send and each has its own
+
+
+def open_client(choice: Connection, *, connections: int = 100, on_workers: bool = False, **options: Any) -> Client:
     """A client of Azure if only Azure is configured, else of OpenAI or a compatible server.
 
-    To Azure a key from a command is a token (bearer).
+    To Azure a key from a command is a token (bearer). `on_workers`: it sends nothing, so it needs no key.
 
     Raises ConfigurationError in the words of the command line.
     """
+    if on_workers:
+        _check_for_workers(choice)
     if choice.base_url:
         checked_base_url(choice.base_url, "--base-url")
     options |= {
@@ -45,12 +51,21 @@ def open_client(choice: Connection, *, connections: int = 100, **options: Any) -
                 "--auth needs --base-url; with AZURE_OPENAI_ENDPOINT the kind of key decides. Nothing was sent."
             )
         return Client.azure(token=key, **options)
-    if key is None and not os.environ.get("OPENAI_API_KEY"):
+    if key is None and not on_workers and not os.environ.get("OPENAI_API_KEY"):
         raise ConfigurationError(
             "no API key: set OPENAI_API_KEY (or AZURE_OPENAI_ENDPOINT and AZURE_OPENAI_API_KEY), or give "
             "--key-command. Nothing was sent."
         )
-    return Client(key, base_url=choice.base_url, auth=choice.auth or "bearer", **options)
+    return Client(NOT_SENT if on_workers else key, base_url=choice.base_url, auth=choice.auth or "bearer", **options)
+
+
+def _check_for_workers(choice: Connection) -> None:
+    for option, variable in _ON_EACH_WORKER.items():
+        if getattr(choice, option):
+            raise ConfigurationError(
+                f"--{option.replace('_', '-')} is for this machine, and with --dask it is the workers that send: set "
+                f"{variable} on each of them. Nothing was sent."
+            )
 
 
 def means_azure(environment: Mapping[str, str], choice: Connection) -> bool:

@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from attrs import define, evolve, field
 
-from asyncsdk import files, open_files, tasks
+from asyncsdk import tasks
 from asyncsdk.client import Client
 from asyncsdk.errors import ConfigurationError
 from asyncsdk.given import wrong_type
 from asyncsdk.images.bucket import Where, target_of
+from asyncsdk.images.bulk.concurrency import check_concurrency, possible
 from asyncsdk.images.bulk.delivery import Save
-from asyncsdk.images.bulk.intake import EditIntake, Intake, as_sent, read_and_check, thread_errors_typed
+from asyncsdk.images.bulk.intake import EditIntake, Intake, as_sent, read_and_check
 from asyncsdk.images.bulk.outcomes import Outcomes, outcomes_of
 from asyncsdk.images.bulk.policy import Limits, OnUncertain, Policy, ReservedLimits
 from asyncsdk.images.bulk.preview import EditPlan, PlanBuilder
 from asyncsdk.images.bulk.run import BulkRun
+from asyncsdk.images.dask.travel import absolute
 from asyncsdk.images.edit import EditFields, ImageEdit, Picture
 from asyncsdk.images.ledger.file import FileLedger
 from asyncsdk.images.ledgers import ChosenLedger, LedgerPlace, database_of, directory_of, ledger_from
@@ -33,12 +35,12 @@ from asyncsdk.ratelimit import INPUT_IMAGES
 from asyncsdk.remote.stores import RemoteStores
 
 if TYPE_CHECKING:
+    from distributed import Client as DaskClient
+
     from asyncsdk.images.ledger.shared import SharedLedger
 
 logger = logging.getLogger(__name__)
 
-MOST_AT_ONCE = 256
-_WHOLE = f"whole number from 1 to {MOST_AT_ONCE}"
 Edits = Iterable[ImageEdit] | AsyncIterable[ImageEdit]
 
 
@@ -153,6 +155,7 @@ class ImageEditor:
         accept_damage: bool = False,
         verify: bool = False,
         check: bool | None = None,
+        dask: DaskClient | str | None = None,
     ) -> AbstractAsyncContextManager[Outcomes]:
         """Run many edits: `async with editor.edit_many(edits, out="out/") as outcomes:`, then iterate over it.
 
@@ -183,6 +186,7 @@ class ImageEditor:
             accept_damage: Go on with what is intact of a damaged ledger: what it lost may be paid again.
             verify: Read the pictures of what is done too: a ledger in a database knows it by its id and fields.
             check: Overrides the editor's `check`.
+            dask: A Client of Dask, or its scheduler's address: a copy runs on each worker. See docs/fleets.md.
 
         Returns:
             A context manager of `Outcomes`, which raises what stops a run.
@@ -192,9 +196,11 @@ class ImageEditor:
             RemoteError: The bucket can't be reached; when entered.
             LedgerError: The ledger can't be used; when entered, before anything is sent.
         """
+        check_concurrency(concurrency)
         policy = _policy(on_uncertain, redo, redo_before, only, verify=verify)
+        out = out if dask is None else absolute(out)
         target, place = self._places(out, _ledger_for(out, save, ledger), accept_damage=accept_damage, pool=rate_pool)
-        rest: Any = {"rate": images_per_minute, "save": save, "concurrency": _checked(concurrency), "check": check}
+        rest: Any = {"rate": images_per_minute, "save": save, "concurrency": concurrency, "check": check, "dask": dask}
         return self._running(edits, target, place, policy=policy, limits=Limits(max_edits, max_tokens), **rest)
 
     def _places(
@@ -221,8 +227,19 @@ class ImageEditor:
         save: Save | None,
         concurrency: int,
         check: bool | None,
+        dask: DaskClient | str | None,
     ) -> AsyncIterator[Outcomes]:
         async with AsyncExitStack() as stack:
+            if dask is not None:
+                from asyncsdk.images.dask.driver import driving
+
+                common: Any = {"policy": policy, "limits": limits, "rate": rate, "concurrency": concurrency}
+                checked = self.check if check is None else check
+                how = driving(
+                    dask, self.client, edits, target, place, stores=self._stores, save=save, checked=checked, **common
+                )
+                yield await stack.enter_async_context(how)
+                return
             ledger = None if place is None else await stack.enter_async_context(place.open())
             if target is not None and ledger is not None:
                 await target.prepare(ledger)
@@ -234,7 +251,7 @@ class ImageEditor:
                 limits=limits,
                 ledger=ledger,
                 save=save,
-                concurrency=await _possible(concurrency),
+                concurrency=await possible(concurrency),
             )
             yield await stack.enter_async_context(outcomes_of(run, edits))
 
@@ -380,18 +397,3 @@ def limits_with(limits: Limits, ledger: FileLedger | SharedLedger | None) -> Lim
     if ledger is None or isinstance(ledger, FileLedger):
         return limits if ledger is None else limits.after(ledger.spent.edits, ledger.spent.tokens)
     return ReservedLimits(limits.max_edits, limits.max_tokens, ledger.spent.edits, ledger.spent.tokens)
-
-
-async def _possible(concurrency: int) -> int:
-    """`concurrency`, or fewer if this process may open too few files. Raises ConfigurationError for less than one."""
-    with thread_errors_typed():
-        most = await files.in_thread(open_files.most_edits)
-    if most is None or most >= concurrency:
-        return concurrency
-    if most == 0:
-        raise ConfigurationError(
-            f"this process may open {open_files.limit_of_files()} files, too few to save the pictures of one edit. "
-            "Nothing was sent.\n  Let it open more (ulimit -n 1024), or close what it has open."
-        )
-    logger.warning("%s", open_files.lowered(concurrency, most))
-    return most

@@ -51,6 +51,16 @@ class DatabaseURL:
         return {"host": list(hosts), "port": list(ports)}
 
 
+def without_password(url: DatabaseURL) -> str:
+    """The URL as another machine may get it: what takes the place of a password is in the environment there."""
+    scheme, separator, rest = url.dsn.partition("://")
+    place, _, query = rest.partition("?")
+    login, at, where = place.rpartition("@")
+    options = [each for each in query.split("&") if unquote(each.partition("=")[0]) not in {"password", "sslpassword"}]
+    kept = "&".join(filter(None, options))
+    return f"{scheme}{separator}{login.partition(':')[0]}{at}{where}{'?' if kept else ''}{kept}"
+
+
 def is_database_url(text: str) -> bool:
     """Whether `text` is a URL, of a database or of something else, or words for libpq, rather than a path."""
     return bool(_SCHEME.match(text) or _LIKE_OURS.match(text) or _WORDS.match(text))

@@ -42,3 +42,11 @@ def _next_step(error: APIError) -> str:
     if is_permanent_refusal(error):
         return "The same edit would be refused again: change what the server names."
     return "Use a smaller picture." if isinstance(error, PayloadTooLargeError) else ""
+
+
+def stopping_workers(grace: float) -> str:
+    """The message after the first signal, where workers send."""
+    return (
+        f"Stopping: no worker sends anything new. What is in flight there is awaited, up to {grace:g} s. Ctrl-C again "
+        "stops waiting; the ledger gets what the workers receive."
+    )

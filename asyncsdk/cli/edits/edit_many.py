@@ -12,6 +12,7 @@ from attrs import define, field
 from cyclopts import Parameter
 
 from asyncsdk.cli import units
+from asyncsdk.cli.edits.advice import stopping_workers
 from asyncsdk.cli.edits.arguments import check_grace, defaults_of, limits_of, request_of
 from asyncsdk.cli.edits.forecast import Forecast, question
 from asyncsdk.cli.edits.messages import Moment, as_typed, cut_off, recovered, still_there, stopping, summary
@@ -97,7 +98,7 @@ async def edit_many(
             forecast = await dry.look(may_check=is_begun or rows.edits_in_all <= CHECKED_ANYWAY)
             if not agreed(forecast):
                 return Exit.USAGE
-    async with open_client(connection, connections=run.concurrency) as client:
+    async with open_client(connection, connections=run.concurrency, on_workers=run.dask is not None) as client:
         leftovers = await in_thread(leftovers_in, place.records, *rows.json_lines)
         report = Report(written, run.gallery is not None, frozenset(request["redo"]), leftovers)
         editor = ImageEditor(client, remote_options=stores)
@@ -186,8 +187,9 @@ class BulkEditing:
         self._total, self._not_pictures, self._results = rows.total, len(rows.others), len(rows.results)
         limits = limits_of(self.run)
         try:
-            place: Any = {"out": self.place.out, "ledger": self.place.ledger}
-            edits = rows.edits() if self.place.shared is None else from_anywhere(rows.edits, rows.edits_in_all)
+            place: Any = {"out": self.place.out, "ledger": self.place.ledger, "dask": self.run.dask}
+            is_copy = self.place.shared is not None and self.run.dask is None
+            edits = from_anywhere(rows.edits, rows.edits_in_all) if is_copy else rows.edits()
             async with self.editor.edit_many(edits, **place, **self.request, **limits) as self._outcomes:
                 if self._outcomes.concurrency < self.run.concurrency:
                     complain(lowered(self.run.concurrency, self._outcomes.concurrency))
@@ -229,7 +231,8 @@ class BulkEditing:
         if self._outcomes is not None and not self._is_over:
             self._outcomes.stop(all_copies=self.run.stop_all)
             self.report.aside()
-            complain(stopping(self._outcomes.in_flight, self.run.grace))
+            is_here, grace = self.run.dask is None, self.run.grace
+            complain(stopping(self._outcomes.in_flight, grace) if is_here else stopping_workers(grace))
 
     def _report_cut_off(self) -> None:
         """The last words, if a disk that hangs kept the rest from being reported in time."""

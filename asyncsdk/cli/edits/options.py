@@ -99,6 +99,10 @@ class RunOptions:
             help="The ledger's directory, required if --out is a URL; or a database, for many machines at once.",
         ),
     ] = None
+    dask: Annotated[
+        str | None,
+        Parameter(metavar="ADDRESS", help="The scheduler of a Dask cluster, each of whose workers runs a copy."),
+    ] = None
     stop_all: Annotated[
         bool,
         Parameter(name="--all", help="Ctrl-C stops all copies of this command that share the ledger."),

@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 from attrs import frozen
 
-from asyncsdk.cli.edits.ids import UniqueIds
 from asyncsdk.cli.edits.job_file import JOB_FILES, foreign_file
 from asyncsdk.cli.edits.out_place import OutPlace
 from asyncsdk.cli.edits.results import results_in
@@ -17,6 +16,7 @@ from asyncsdk.cli.edits.sources import FolderPictures, JobFile, Rows, named_belo
 from asyncsdk.cli.pictures import is_picture
 from asyncsdk.cli.walk import is_passed_over
 from asyncsdk.errors import ConfigurationError, RemoteError
+from asyncsdk.images.bulk.ids import UniqueIds
 from asyncsdk.remote.address import RemoteAddress, local_path, remote_address
 from asyncsdk.remote.failures import before_sending
 from asyncsdk.remote.reading import read_whole

@@ -14,7 +14,7 @@ from typing import Any
 from attrs import define, field, setters
 
 from asyncsdk import tasks
-from asyncsdk.errors import LedgerBusyError
+from asyncsdk.errors import LedgerBusyError, LedgerError
 from asyncsdk.images.ledger.claims import check_is_here, rewound, worded
 from asyncsdk.images.ledger.index import Spent
 from asyncsdk.images.ledger.rows import ANSWER_LIMIT
@@ -48,6 +48,8 @@ class PostgresLedger:
         options: In what all that run at the same time have to be alike, such as the prompt. Only a digest of each value
             is kept.
         terms: The lease; all processes that share a database need the same.
+        part_of: The run to join, by its number and begin, for a copy that another process started: in another database
+            it would send everything again.
 
     Raises:
         ConfigurationError: The URL can't be read. The error does not contain it.
@@ -56,6 +58,7 @@ class PostgresLedger:
     url: DatabaseURL = field(converter=_to_url, on_setattr=setters.frozen)
     options: Mapping[str, Any] = field(factory=dict, kw_only=True, repr=False)
     terms: LeaseTerms = field(factory=LeaseTerms, kw_only=True, repr=False, on_setattr=setters.frozen)
+    part_of: tuple[int, float] | None = field(default=None, kw_only=True, repr=False)
 
     @asynccontextmanager
     async def open(self, directory: Path, options: Mapping[str, Any]) -> AsyncIterator[SharedLedger]:
@@ -70,6 +73,8 @@ class PostgresLedger:
             async with database.holding(holder), tasks.group() as group:
                 text = json.dumps(digests({**self.options, **options}), sort_keys=True)
                 run, begun, hosts = await _joined(database, holder, place, text)
+                if self.part_of not in {None, (run, begun)}:
+                    raise _another_run(place)
                 whole = WholeWatch(database, holder)
                 ledger = SharedLedger(
                     place=place,
@@ -203,6 +208,15 @@ def _other_options(place: str, mine: Mapping[str, str], live: Mapping[str, str],
         "Nothing was sent by this call.\n  Give the same ones, or wait until it has ended, or use another database."
     )
     error.pid, error.host = owner.pid, owner.host
+    return error
+
+
+def _another_run(place: str) -> LedgerError:
+    error = LedgerError(
+        f"{place} is not the ledger of the process that started this one, or that process has ended. Nothing was sent "
+        "from here.\n  ASYNCSDK_LEDGER has to name the same database on each worker."
+    )
+    error.resumable = False
     return error
 
 

@@ -1,4 +1,4 @@
-"""Checks that each row has an id of its own, for a ledger that machines share: it knows a row by that."""
+"""Checks that each edit has an id of its own, for a ledger that machines share: it knows an edit by that (pure)."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from asyncsdk.images.names import safe_name
 
 @define
 class UniqueIds:
-    """All rows, in order. Copies begin anywhere in the list: of two rows with one id each may take another first."""
+    """All edits, in order. Copies begin anywhere in the list: of two with one id each may take another first."""
 
     _names: Names = field(factory=Names)
     _number: int = 0
 
     def check(self, edit: ImageEdit) -> None:
-        """Raise ConfigurationError for a row without an id, and for one whose id another has."""
+        """Raise ConfigurationError for an edit without an id, and for one whose id another has."""
         self._number += 1
         name = edit.id or edit.name
+        where = f"edit number {self._number}" if edit.line is None else f"line {edit.line}"
         if not name:
             raise ConfigurationError(
-                f"line {edit.line} has no id, and a ledger in a database knows an edit by that: give each row its own, "
-                "in a column or field id. Nothing was sent."
+                f"{where} has no id, and a ledger in a database knows an edit by that: give each its own, in the column "
+                "or field id. Nothing was sent."
             )
         is_twice = safe_name(name) in self._names
         problem = self._names.reserve(name, edit.n or 1, edit.line or -self._number)

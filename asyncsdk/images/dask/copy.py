@@ -1,0 +1,86 @@
+"""A copy of a run on a worker, in a thread and an event loop of its own: `start` begins it, as text, by `run`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import anyio
+
+from asyncsdk import tasks
+from asyncsdk.client import Client
+from asyncsdk.errors import ConfigurationError
+from asyncsdk.images.bulk.outcomes import Outcomes
+from asyncsdk.images.dask import pages
+from asyncsdk.images.dask.task import CopyEnd, CopyTask
+from asyncsdk.images.editor import ImageEditor
+from asyncsdk.images.ledger.postgres import PostgresLedger
+from asyncsdk.images.ledgers import VARIABLE
+from asyncsdk.postgres.lease import LeaseTerms
+from asyncsdk.postgres.url import is_database_url
+from asyncsdk.remote.stores import RemoteStores
+
+LOOK_EVERY = 0.5  # seconds, whether the worker is to close
+_KEYS = ("OPENAI_API_KEY",)
+_AZURE_KEYS = ("AZURE_OPENAI_API_KEY", "AZURE_OPENAI_AD_TOKEN")
+
+
+def run(text: str) -> str:
+    """Run it to its end, which is returned as text: nothing is raised, which a scheduler would keep and log."""
+    task, is_leaving = CopyTask.of_text(text), _leaving()
+    try:
+        return anyio.run(_copy, task, is_leaving).as_text()
+    except Exception as error:  # noqa: BLE001 - whatever it is, the driver gets it in words
+        return CopyEnd.of_error(error).as_text()
+
+
+async def _copy(task: CopyTask, is_leaving: Callable[[], bool]) -> CopyEnd:
+    lease, renew_every = task.terms
+    terms = LeaseTerms(lease=lease, renew_every=renew_every)
+    ledger = PostgresLedger(ledger_of(task, os.environ), options=task.options, terms=terms, part_of=task.run)
+    stores = RemoteStores()
+    async with Client(key_of(task, os.environ), **task.client) as client, tasks.group() as group:
+        editor = ImageEditor(client, remote_options=stores)
+        edits = pages.read(task.pages, task.out, stores, from_anywhere=True)
+        async with editor.edit_many(edits, out=task.out, ledger=ledger, **task.request) as outcomes:
+            group.start_soon(_stop_when_leaving, outcomes, is_leaving)
+            async for _ in outcomes:
+                pass
+        group.cancel_scope.cancel()
+    return CopyEnd(is_leaving=is_leaving())
+
+
+def ledger_of(task: CopyTask, environment: Mapping[str, str]) -> str:
+    """The database, as this worker knows it, else as the driver does: there is no password in that."""
+    ours = environment.get(VARIABLE, "")
+    return ours if is_database_url(ours) else task.ledger
+
+
+def key_of(task: CopyTask, environment: Mapping[str, str]) -> str:
+    """The key of this worker. Raises ConfigurationError."""
+    names = _AZURE_KEYS if task.client["base_url"].endswith(("/openai", "/openai/v1")) else _KEYS
+    if task.client["auth"] == "bearer":
+        names = names[::-1]
+    key = next((environment[name] for name in names if environment.get(name)), None)
+    if key is None:
+        raise ConfigurationError(
+            f"this worker has no API key: set {' or '.join(names)} in its environment. Keys do not travel. Nothing was "
+            "sent from it."
+        )
+    return key
+
+
+async def _stop_when_leaving(outcomes: Outcomes, is_leaving: Callable[[], bool]) -> None:
+    """Send nothing new once the worker is to close: it is given some time for what is in flight."""
+    while not is_leaving():  # noqa: ASYNC110 - of another thread, and distributed has no event for it
+        await anyio.sleep(LOOK_EVERY)
+    outcomes.stop()
+
+
+def _leaving() -> Callable[[], bool]:
+    """Whether the worker that this thread is one of is about to close, as when it is retired."""
+    from distributed import get_worker
+
+    worker: Any = get_worker()
+    return lambda: worker.status.name not in {"running", "paused"}
