@@ -19,7 +19,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "asyncsdk"
 MODULES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
-LONGEST_MODULE, LONGEST_FUNCTION = 400, 60  # lines
+LONGEST_MODULE, LONGEST_FUNCTION = 400, 50  # lines; of a function those below its signature and docstring
 
 # fmt: off
 FLOORS = [  # the highest first: a module imports from its own floor and from those below
@@ -177,12 +177,17 @@ def test_modules_and_functions_are_short() -> None:
     lengths = {module: len((ROOT / module).read_text().splitlines()) for module in MODULES}
     assert {module: lines for module, lines in lengths.items() if lines > LONGEST_MODULE} == {}
     functions = [
-        (module, node.name, (node.end_lineno or 0) - node.lineno)
+        (module, node.name, (node.end_lineno or 0) - below_docstring(node).lineno)
         for module in MODULES
         for node in ast.walk(tree(module))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     ]
     assert [(module, name) for module, name, lines in functions if lines > LONGEST_FUNCTION] == []
+
+
+def below_docstring(function: ast.FunctionDef | ast.AsyncFunctionDef) -> ast.stmt:
+    """Its first statement: what its arguments are takes as many lines as there are arguments."""
+    return function.body[min(len(function.body) - 1, ast.get_docstring(function) is not None)]
 
 
 def test_what_is_called_pure_waits_for_nothing_and_touches_nothing() -> None:

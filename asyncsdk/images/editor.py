@@ -346,12 +346,6 @@ def _edit_of(image: Any, prompt: str | None, fields: EditFields) -> ImageEdit:
     return ImageEdit(image=image, prompt=prompt, **fields)
 
 
-def _checked(concurrency: int) -> int:
-    if type(concurrency) is not int or not 1 <= concurrency <= MOST_AT_ONCE:
-        raise ConfigurationError(f"concurrency={concurrency!r} is not a {_WHOLE}. Nothing was sent.")
-    return concurrency
-
-
 def _policy(
     on_uncertain: OnUncertain,
     redo: Collection[str],

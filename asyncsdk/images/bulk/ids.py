@@ -24,8 +24,8 @@ class UniqueIds:
         where = f"edit number {self._number}" if edit.line is None else f"line {edit.line}"
         if not name:
             raise ConfigurationError(
-                f"{where} has no id, and a ledger in a database knows an edit by that: give each its own, in the column "
-                "or field id. Nothing was sent."
+                f"{where} has no id, and a ledger in a database knows an edit by that: give each its own, in the "
+                "column or field id. Nothing was sent."
             )
         is_twice = safe_name(name) in self._names
         problem = self._names.reserve(name, edit.n or 1, edit.line or -self._number)

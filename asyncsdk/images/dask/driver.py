@@ -281,22 +281,18 @@ async def driving(
         await target.prepare(ledger)
         names = await pages.write(edits, out, stores)
         task = _task_of(shared, ledger, out=out, pages=names, client=arguments, request=request)
-        # it is the copies that verify
-        policy, are_compared = (
-            evolve(policy, redo_before=await ledger.redo_before(policy.redo_before), verify=False),
-            policy.verify,
-        )
+        before = await ledger.redo_before(policy.redo_before)
         limits = ReservedLimits(limits.max_edits, limits.max_tokens, ledger.spent.edits, ledger.spent.tokens)
         async with copies_on(cluster, address, task) as copies:
             intake = WatchingIntake(
-                policy=policy,
+                policy=evolve(policy, redo_before=before, verify=False),
                 checked=checked,
                 ledger=ledger,
                 limits=limits,
                 target=target,
                 stores=stores,
                 copies=copies,
-                are_compared=are_compared,
+                are_compared=policy.verify,
             )
             run = WatchedRun(
                 client=client, intake=intake, limiter=RateLimiter(INPUT_IMAGES, rate), limits=limits, ledger=ledger,

@@ -25,8 +25,8 @@ from asyncsdk.images.outcome import EditOutcome
 from asyncsdk.models import Usage, add
 
 _NOT_THERE = (
-    "no worker could send it, though its pictures can be read here. Nothing was sent for it.\n  Each worker has to reach "
-    "them by the same path or URL; then the same call sends it."
+    "no worker could send it, though its pictures can be read here. Nothing was sent for it.\n  Each worker has to "
+    "reach them by the same path or URL; then the same call sends it."
 )
 
 
