@@ -1,0 +1,40 @@
+"""`python -m docs [DIR]`: the site with its search, each page as Markdown beside it, and `llms.txt`; needs no network.
+
+Pages are gathered in `DIR/markdown`, those that are made of the code among them; Sphinx makes `DIR/html` of that. A
+warning of Sphinx, which a dead link is, and a link to a file that is not there end it with 1.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+from docs.making.forms import llms_txt, plain_forms
+from docs.making.gathering import gather
+
+HERE = Path(__file__).parent
+
+
+def build(folder: Path) -> int:
+    """Make the site in `folder`; 0 if there was nothing to warn of."""
+    from sphinx.cmd.build import build_main
+
+    markdown, html = folder / "markdown", folder / "html"
+    shutil.rmtree(folder, ignore_errors=True)
+    gather(HERE.parent, markdown)
+    options = ["-q", "-W", "--keep-going", "-E", "-j", "2", "-d", str(folder / "cache"), "-c", str(HERE)]
+    code: int = build_main([*options, str(markdown), str(html)])
+    for page, text in plain_forms(markdown).items():
+        (html / page).write_text(text)
+    (html / "llms.txt").write_text(llms_txt(markdown))
+    for picture in markdown.rglob("*.png"):  # those in pieces of HTML are not Sphinx's to copy
+        shutil.copyfile(picture, html / picture.relative_to(markdown))
+    return code
+
+
+if __name__ == "__main__":
+    target = Path(sys.argv[1] if len(sys.argv) > 1 else "build/site")
+    code = build(target)
+    print(f"{target / 'html' / 'index.html'}" if code == 0 else "The site has warnings.")
+    raise SystemExit(code)

@@ -1,0 +1,33 @@
+"""Sphinx's settings: MyST reads the Markdown, furo shows it. See `docs/decisions/057`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from asyncsdk import __version__
+
+project = "asyncsdk"
+release = version = __version__
+copyright = "the maintainers of asyncsdk"  # noqa: A001 - Sphinx's name
+extensions = ["myst_parser"]
+html_theme = "furo"
+html_title = f"asyncsdk {__version__}"
+html_static_path = [str(Path(__file__).parent / "static")]
+html_css_files = ["site.css"]
+html_copy_source = html_show_sphinx = False
+myst_heading_anchors = 4
+pygments_style, pygments_dark_style = "friendly", "github-dark"
+toc_object_entries = False
+
+
+def setup(app: Any) -> None:
+    """Link each page to its Markdown, for those that read without a browser."""
+    app.connect("html-page-context", _with_markdown)
+
+
+def _with_markdown(_: Any, page: str, __: str, context: dict[str, Any], doctree: Any) -> None:
+    if doctree is not None:
+        name = page.rpartition("/")[2]
+        context["theme_source_view_link"] = f"{name}.md"
+        context["metatags"] += f'\n<link rel="alternate" type="text/markdown" href="{name}.md">'
