@@ -1,7 +1,7 @@
 """`python -m docs [DIR]`: the site with its search, each page as Markdown beside it, and `llms.txt`; needs no network.
 
-Pages are gathered in `DIR/markdown`, those that are made of the code among them; Sphinx makes `DIR/html` of that. A
-warning of Sphinx, which a dead link is, and a link to a file that is not there end it with 1.
+Pages are gathered in `DIR/markdown`, those that are made of the code among them; Sphinx makes `DIR/html` of that. Ends
+with 1 for a warning of Sphinx, a dead link, and a page that loads something from elsewhere.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from docs.making.checking import problems_of
 from docs.making.forms import llms_txt, plain_forms
 from docs.making.gathering import gather
 
@@ -30,11 +31,13 @@ def build(folder: Path) -> int:
     (html / "llms.txt").write_text(llms_txt(markdown))
     for picture in markdown.rglob("*.png"):  # those in pieces of HTML are not Sphinx's to copy
         shutil.copyfile(picture, html / picture.relative_to(markdown))
-    return code
+    problems = list(problems_of(html))
+    print(*problems, sep="\n", end="\n" if problems else "")
+    return code or int(bool(problems))
 
 
 if __name__ == "__main__":
     target = Path(sys.argv[1] if len(sys.argv) > 1 else "build/site")
     code = build(target)
-    print(f"{target / 'html' / 'index.html'}" if code == 0 else "The site has warnings.")
+    print(f"{target / 'html' / 'index.html'}" if code == 0 else "The site has problems.")
     raise SystemExit(code)

@@ -59,7 +59,11 @@ def create_batch(
 
 
 def retrieve_batch(batch_id: str) -> Request[Batch]:
-    """GET /batches/{batch_id}: a request for the Batch, with its current status."""
+    """GET /batches/{batch_id}: a request for the Batch, with its current status.
+
+    Args:
+        batch_id: Such as `batch_abc123`.
+    """
     ids = {"batch_id": batch_id}
     return Request(method="GET", route="/batches/{batch_id}", response_model=Batch, ids=ids, response_id=batch_id)
 
@@ -84,7 +88,11 @@ def list_batches(
 
 
 def cancel_batch(batch_id: str) -> Request[Batch]:
-    """POST /batches/{batch_id}/cancel: a request for the Batch, cancelling; what was done by then is in its files."""
+    """POST /batches/{batch_id}/cancel: a request for the Batch, cancelling; what was done by then is in its files.
+
+    Args:
+        batch_id: Such as `batch_abc123`.
+    """
     ids = {"batch_id": batch_id}
     return Request(
         method="POST", route="/batches/{batch_id}/cancel", response_model=Batch, ids=ids, response_id=batch_id

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from typing import Any
 
 import attrs
-from attrs import frozen
+from attrs import evolve, frozen
+
+from asyncsdk.uploads import journal, search, sharing
+from docs.making.docstrings import Docstring, docstring_of
 
 MODULES = ("asyncsdk", "asyncsdk.api", "asyncsdk.server")
+
+_STARS: Mapping[Any, str] = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
+_INHERITED = ("Args", "Raises")
+_PROTOCOLS = (journal.Journal, search.QuickSearch, search.Searchable, sharing.SharedJournal)
 
 
 @frozen
@@ -74,6 +81,27 @@ def members(kind: type) -> Iterator[tuple[str, Any]]:
             yield name, member if isinstance(member, property) else function
 
 
+def documented(owner: type, name: str, member: Any) -> Docstring:
+    """The docstring of a class's member, with what its bases, and the Protocols that the class keeps, say of it."""
+    docstring = docstring_of(member)
+    kept = (each for each in _PROTOCOLS if all(hasattr(owner, name) for name, _ in members(each)))
+    for base in (*owner.__mro__[1:], *kept):
+        if name in vars(base):
+            inherited = docstring_of(vars(base)[name])
+            entries = {key: {**inherited.entries.get(key, {}), **docstring.entries.get(key, {})} for key in _INHERITED}
+            docstring = evolve(docstring, entries={**docstring.entries, **{k: v for k, v in entries.items() if v}})
+    return docstring
+
+
+def class_docstring(kind: type) -> Docstring:
+    """The docstring of a class, with what its bases say of its attributes."""
+    docstring = docstring_of(kind)
+    bases = (docstring_of(base).parameters for base in kind.__mro__[1:] if base.__module__.startswith("asyncsdk."))
+    inherited = {name: text for parameters in bases for name, text in parameters.items()}
+    args = {**inherited, **docstring.parameters}
+    return evolve(docstring, entries={**docstring.entries, "Args": args} if args else docstring.entries)
+
+
 def parameters(subject: Any) -> list[Parameter]:
     """The parameters of a function, or of the making of a class, less `self`."""
     if isinstance(subject, property) or (isinstance(subject, type) and getattr(subject, "_is_protocol", False)):
@@ -81,12 +109,17 @@ def parameters(subject: Any) -> list[Parameter]:
     if isinstance(subject, type) and not attrs.has(subject) and "__init__" not in vars(subject):
         return []
     shown = [each for each in inspect.signature(subject).parameters.values() if each.name not in {"self", "cls"}]
+    if isinstance(subject, type) and attrs.has(
+        subject
+    ):  # of a private attribute, unless it is described, it is our own
+        private = {a.alias for a in attrs.fields(subject) if a.name.startswith("_")}
+        shown = [each for each in shown if each.name not in private - set(docstring_of(subject).parameters)]
     return [
         Parameter(
             each.name,
             _kind(each.annotation),
             _default(each.default),
-            {each.VAR_POSITIONAL: "*", each.VAR_KEYWORD: "**"}.get(each.kind, ""),
+            _STARS.get(each.kind, ""),
             each.kind is each.KEYWORD_ONLY,
         )
         for each in shown

@@ -8,7 +8,16 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from docs.making.docstrings import Docstring, docstring_of
 from docs.making.links import slug
-from docs.making.public import Parameter, Public, members, parameters, public_names, returned
+from docs.making.public import (
+    Parameter,
+    Public,
+    class_docstring,
+    documented,
+    members,
+    parameters,
+    public_names,
+    returned,
+)
 
 # the page of what is defined in a module of the package, by the start of its name; the first that fits
 _PAGES: Mapping[str, Sequence[str]] = {
@@ -92,11 +101,11 @@ def _public(public: Public) -> Iterator[str]:
     yield f"## {public.name}" if public.name[0] != "_" else f"## `{public.name}`"
     if isinstance(value, type):
         own = [each for each in parameters(value) if not each.name.startswith("_")]
-        if own or not getattr(value, "_is_protocol", False):
+        if own:
             yield _block(f"{public.module}.{public.name}", own)
-        yield from described(docstring_of(value), own)
+        yield from described(class_docstring(value), own)
         for name, member in members(value):
-            yield from _member(public.name, name, member)
+            yield from _member(value, public.name, name, member)
     elif inspect.isfunction(value):
         yield _block(f"{public.module}.{public.name}", parameters(value), returned(value))
         yield from described(docstring_of(value), parameters(value))
@@ -104,16 +113,15 @@ def _public(public: Public) -> Iterator[str]:
         yield f"```python\n{public.module}.{public.name} = {_shown(value)}\n```"
 
 
-def _member(owner: str, name: str, member: object) -> Iterator[str]:
+def _member(kind: type, owner: str, name: str, member: object) -> Iterator[str]:
     yield f"### {owner}.{name}"
-    if isinstance(member, property):
-        assert member.fget is not None
+    if isinstance(member, property) and member.fget is not None:
         yield f"```python\n{owner}.{name}: {returned(member.fget)}\n```"
         yield from described(docstring_of(member), [])
     elif inspect.isfunction(member):
         is_async = inspect.iscoroutinefunction(member)
         yield _block(f"{'await ' if is_async else ''}{owner}.{name}", parameters(member), returned(member))
-        yield from described(docstring_of(member), parameters(member))
+        yield from described(documented(kind, name, member), parameters(member))
 
 
 def described(docstring: Docstring, given: Sequence[Parameter]) -> Iterator[str]:
