@@ -15,7 +15,7 @@ html_theme = "furo"
 html_title = f"asyncsdk {__version__}"
 html_static_path = [str(Path(__file__).parent / "static")]
 html_css_files = ["site.css"]
-html_copy_source = html_show_sphinx = False
+html_copy_source = html_show_sphinx = html_use_index = False
 myst_heading_anchors = 4
 pygments_style, pygments_dark_style = "friendly", "github-dark"
 toc_object_entries = False
