@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from typing import Any
@@ -10,14 +11,12 @@ from typing import Any
 import attrs
 from attrs import evolve, frozen
 
-from asyncsdk.uploads import journal, search, sharing
 from docs.making.docstrings import Docstring, docstring_of
 
 MODULES = ("asyncsdk", "asyncsdk.api", "asyncsdk.server")
 
 _STARS: Mapping[Any, str] = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
 _INHERITED = ("Args", "Raises")
-_PROTOCOLS = (journal.Journal, search.QuickSearch, search.Searchable, sharing.SharedJournal)
 
 
 @frozen
@@ -84,13 +83,23 @@ def members(kind: type) -> Iterator[tuple[str, Any]]:
 def documented(owner: type, name: str, member: Any) -> Docstring:
     """The docstring of a class's member, with what its bases, and the Protocols that the class keeps, say of it."""
     docstring = docstring_of(member)
-    kept = (each for each in _PROTOCOLS if all(hasattr(owner, name) for name, _ in members(each)))
-    for base in (*owner.__mro__[1:], *kept):
+    for base in (*owner.__mro__[1:], *_kept_by(owner)):
         if name in vars(base):
             inherited = docstring_of(vars(base)[name])
             entries = {key: {**inherited.entries.get(key, {}), **docstring.entries.get(key, {})} for key in _INHERITED}
             docstring = evolve(docstring, entries={**docstring.entries, **{k: v for k, v in entries.items() if v}})
     return docstring
+
+
+def _kept_by(owner: type) -> Iterator[type]:
+    """The Protocols of the class's own package whose members it has."""
+    package = ".".join(owner.__module__.split(".")[:2])
+    modules = [module for name, module in sys.modules.items() if f"{name}.".startswith(f"{package}.")]
+    values = {id(value): value for module in modules for value in vars(module).values()}.values()
+    for kind in (value for value in values if isinstance(value, type) and getattr(value, "_is_protocol", False)):
+        names = [name for name, _ in members(kind)]
+        if kind is not owner and names and all(hasattr(owner, name) for name in names):
+            yield kind
 
 
 def class_docstring(kind: type) -> Docstring:
