@@ -1,4 +1,4 @@
-"""The pages tell the truth: their programs are typed and run, their commands too, and what is JSON can be read."""
+"""The pages are true: their programs are typed and run, their commands too, and what is JSON can be read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The README is short and tells the truth: its two commands are those of the gate; the table of names is there."""
+"""The README is short and true: its two commands are those of the gate; the table of names is there."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ TO_DO: Mapping[str, str] = {
     "CredentialError": "See why your key function or `--key-command` fails; then repeat the call.",
     "RedirectError": "Set `base_url` to where the message says that it points, if that server is yours.",
     "APIResponseValidationError": (
-        "Repeat the call later; if it stays, report the `request_id` to whoever runs the server. Something "
+        "Repeat the call later; if it stays, report the `request_id` to the server's operator. Something "
         "on the way may have changed the response."
     ),
     "NotTheAPIError": "Correct `base_url`: it ends with `/v1`. A login page of a network looks like this too.",

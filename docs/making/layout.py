@@ -20,7 +20,7 @@ FROM_THE_ROOT = {
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "security.md",
-    "README.md": "index.md",  # whoever links to it means the page that leads to all others
+    "README.md": "index.md",  # a link to it means the page that leads to all others
     "benchmarks/README.md": "benchmarks/index.md",
 }
 RESULTS = "benchmarks/results/"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
-from typing import Any
+from typing import Any, Literal, get_origin
 
 import attrs
 from attrs import evolve, frozen
@@ -16,6 +17,7 @@ from docs.making.docstrings import Docstring, docstring_of
 MODULES = ("asyncsdk", "asyncsdk.api", "asyncsdk.server")
 
 _STARS: Mapping[Any, str] = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
+_ALIAS = re.compile(r"\b[A-Z][A-Za-z]+\b(?!['\"])")
 _INHERITED = ("Args", "Raises")
 
 
@@ -126,7 +128,7 @@ def parameters(subject: Any) -> list[Parameter]:
     return [
         Parameter(
             each.name,
-            _kind(each.annotation),
+            _kind(each.annotation, subject),
             _default(each.default),
             _STARS.get(each.kind, ""),
             each.kind is each.KEYWORD_ONLY,
@@ -137,13 +139,21 @@ def parameters(subject: Any) -> list[Parameter]:
 
 def returned(function: Callable[..., Any]) -> str:
     """The type of what a function returns."""
-    return _kind(inspect.signature(function).return_annotation)
+    return _kind(inspect.signature(function).return_annotation, function)
 
 
-def _kind(annotation: Any) -> str:
+def _kind(annotation: Any, subject: Any) -> str:
+    """A type as it is written, but with the values in the place of a name that is of a few values."""
     if annotation is inspect.Parameter.empty:
         return ""
-    return annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+    written = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+    names = vars(sys.modules[inspect.unwrap(subject).__module__])
+
+    def values(match: re.Match[str]) -> str:
+        value = names.get(match[0])
+        return repr(value).removeprefix("typing.") if get_origin(value) is Literal else match[0]
+
+    return _ALIAS.sub(values, written)
 
 
 def _default(value: Any) -> str:
