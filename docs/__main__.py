@@ -29,8 +29,12 @@ def build(folder: Path) -> int:
     for page, text in plain_forms(markdown).items():
         (html / page).write_text(text)
     (html / "llms.txt").write_text(llms_txt(markdown))
-    for picture in markdown.rglob("*.png"):  # those in pieces of HTML are not Sphinx's to copy
-        shutil.copyfile(picture, html / picture.relative_to(markdown))
+    for file in markdown.rglob(
+        "*.*"
+    ):  # what pieces of HTML, or the pages as Markdown, lead to, is not Sphinx's to copy
+        if file.suffix != ".md" and file.is_file():
+            (html / file.relative_to(markdown)).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, html / file.relative_to(markdown))
     problems = list(problems_of(html))
     print(*problems, sep="\n", end="\n" if problems else "")
     return code or int(bool(problems))

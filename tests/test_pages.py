@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import yaml
 
 from asyncsdk import AsyncUploader, Client
 from asyncsdk.cli import app
@@ -29,12 +30,14 @@ from tests.pages import PAGES, ROOT, Block, all_blocks, blocks_of
 from tests.remote.s3_server import s3_server
 from tests.stories.pictures import mask, photo, png
 
-# their programs have servers of their own: tests/test_servers_guide.py, tests/test_testing_guide.py
-OF_GUIDES = {"docs/servers.md", "docs/testing-with-asyncsdk.md"}
-PYTHON = list(all_blocks("python"))
+# pages whose programs need more than the others' have a test of their own: tests/test_servers_guide.py
+OF_GUIDES = {path for path in PAGES if (ROOT / "tests" / f"test_{Path(path).stem.partition('-')[0]}_guide.py").exists()}
+# pages of other libraries, which are typed there too
+ELSEWHERE = {path for path, tests in {"docs/frameworks.md": "tests/recipes"}.items() if (ROOT / tests).exists()}
+PYTHON = [block for block in all_blocks("python") if block.path not in ELSEWHERE]
 PROGRAMS = [block for block in PYTHON if block.path not in OF_GUIDES and not block.not_run]
-SHELL = [block for block in all_blocks("sh") if block.path not in OF_GUIDES]
-LANGUAGES = {"python", "sh", "js", "json", "text", ""}  # the last two are what something prints
+SHELL = [block for block in all_blocks("sh") if block.path not in OF_GUIDES | ELSEWHERE]
+LANGUAGES = {"python", "sh", "js", "json", "yaml", "text", ""}  # the last two are what something prints
 PLAIN = re.compile(r"(?:asyncsdk (?:[^\n|&;<>$#'\"]|'[^']*'|\"[^\"]*\")+|export OPENAI_API_KEY=sk-…)(?:#.*)?")
 OWN_SERVER = "asyncsdk serve"
 PARSED = re.compile(r"(?:^|[|(] ?)asyncsdk ((?:[^\n|&;)>#'\"]|'[^']*'|\"[^\"]*\")+)", re.MULTILINE)
@@ -119,6 +122,11 @@ def test_commands_that_can_not_run_here_are_taken_by_the_program(block: Block) -
 @pytest.mark.parametrize("block", list(all_blocks("json")), ids=str)
 def test_what_is_json_can_be_read(block: Block) -> None:
     assert json.loads(block.code)
+
+
+@pytest.mark.parametrize("block", list(all_blocks("yaml")), ids=str)
+def test_what_is_yaml_can_be_read(block: Block) -> None:
+    assert list(yaml.safe_load_all(block.code))
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from docs.making.links import anchors, links, moved
 from docs.making.reference import reference_pages
 
 MADE = "<!-- made of the code -->"  # where in a written page that part is put
-_SOURCES = ("*.md", "docs/**/*.md", "docs/**/*.png", "benchmarks/*.md", f"{RESULTS}*")
+_SOURCES = ("*.md", "docs/**/*.*", "benchmarks/*.md", f"{RESULTS}*")
 
 
 class DeadLinkError(Exception):
@@ -27,8 +27,8 @@ def gather(root: Path, folder: Path) -> None:
     pages |= reference_pages()
     pages["commands.md"] = pages["commands.md"].replace(MADE, commands_page())
     pages["errors.md"] = pages["errors.md"].replace(MADE, errors_part())
-    pictures = {page: path for path, page in sources(root) if page.endswith(".png")}
-    dead = list(dead_links(pages, set(pictures)))
+    files = {page: path for path, page in sources(root) if not page.endswith(".md")}
+    dead = list(dead_links(pages, set(files)))
     if dead:
         raise DeadLinkError("\n".join(dead))
     pages["index.md"] += contents({page.removesuffix(".md") for page in pages})
@@ -41,7 +41,7 @@ def gather(root: Path, folder: Path) -> None:
     for page, text in pages.items():
         (folder / page).parent.mkdir(parents=True, exist_ok=True)
         (folder / page).write_text(text)
-    for page, path in pictures.items():
+    for page, path in files.items():
         (folder / page).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(root / path, folder / page)
 
@@ -51,7 +51,7 @@ def sources(root: Path) -> Iterator[tuple[str, str]]:
     paths = {path.relative_to(root).as_posix() for pattern in _SOURCES for path in root.glob(pattern)}
     for path in sorted(paths):
         page = page_of(path)
-        if page is not None and path != "README.md":
+        if page is not None and path != "README.md" and (root / path).is_file() and "__pycache__" not in path:
             yield path, page
 
 
@@ -62,14 +62,14 @@ def written(root: Path) -> Iterator[tuple[str, str]]:
             yield page, moved((root / path).read_text(), path=path, page=page, page_of=page_of)
 
 
-def dead_links(pages: Mapping[str, str], pictures: set[str]) -> Iterator[str]:
+def dead_links(pages: Mapping[str, str], files: set[str]) -> Iterator[str]:
     """What is wrong with the links of pages, in words."""
     known = {page: anchors(text) for page, text in pages.items()}
     for page, text in pages.items():
         for link in links(text):
             target, _, anchor = link.partition("#")
             there = normpath(join(dirname(page), target)) if target else page
-            if there not in known and there not in pictures:
+            if there not in known and there not in files:
                 yield f"{page}: {link} leads to no page"
             elif anchor and anchor not in known.get(there, ()):
                 yield f"{page}: {link} leads to no heading"

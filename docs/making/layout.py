@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 # headings of the menu, and the pages below each; a page that is in none of them comes last
 MENU: Mapping[str, Sequence[str]] = {
     "Guides": (
-        "start", "upload", "streams", "edit", "edit-many", "batches", "many-machines", "fleets", "recipes",
+        "start", "upload", "streams", "edit", "edit-many", "batches", "many-machines", "fleets", "recipes", "frameworks",
     ),
     "Test your code": ("testing-with-asyncsdk", "faults"),
     "Reference": ("commands", "api/index", "errors", "configuration", "servers"),
@@ -24,15 +24,16 @@ FROM_THE_ROOT = {
     "benchmarks/README.md": "benchmarks/index.md",
 }
 RESULTS = "benchmarks/results/"
+NOT_PAGES = ("docs/making/", "docs/static/")
 
 
 def page_of(path: str) -> str | None:
     """The page that the file at `path`, of the repository, is on the site; None for what is not on it."""
     if path in FROM_THE_ROOT:
         return FROM_THE_ROOT[path]
-    if path.startswith("docs/") and path.endswith((".md", ".png")):
+    if path.startswith("docs/") and not path.startswith(NOT_PAGES) and not path.endswith(".py"):
         return path.removeprefix("docs/")
-    return path if path.startswith(RESULTS) and path.endswith((".md", ".png")) else None
+    return path if path.startswith(RESULTS) else None
 
 
 def menu(pages: Collection[str]) -> dict[str, list[str]]:

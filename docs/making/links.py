@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from posixpath import dirname, join, normpath, relpath
+from posixpath import basename, dirname, join, normpath, relpath
 
 _CODE = re.compile(r"^(```+|~~~+).*?^\1[ \t]*$|`[^`\n]+`", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"(?<=\]\()([^)\s]+)(?=\))|(?<=src=\")([^\"]+)(?=\")|(?<=srcset=\")([^\"]+)(?=\")")
@@ -43,7 +43,7 @@ def moved(text: str, *, path: str, page: str, page_of: Callable[[str], str | Non
         if not link or _ABROAD.match(link):
             return match[0]
         there = normpath(join(dirname(path), link))
-        on_site = page_of(f"{there}/README.md" if not there.endswith((".md", ".png")) else there)
+        on_site = page_of(there if "." in basename(there) else f"{there}/README.md")
         return match[0] if on_site is None else relpath(on_site, dirname(page) or ".") + hash_ + anchor
 
     kept: list[str] = []
