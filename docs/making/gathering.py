@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ from docs.making.layout import RESULTS, menu, page_of
 from docs.making.links import anchors, links, moved
 from docs.making.reference import reference_pages
 
-MADE = "<!-- made of the code -->"  # where in a written page that part is put
+MADE = re.compile(r"^\*.*made of the code.*\*$", re.MULTILINE)  # where in a written page that part is put
 _SOURCES = ("*.md", "docs/**/*.*", "benchmarks/*.md", f"{RESULTS}*")
 
 
@@ -25,8 +26,8 @@ def gather(root: Path, folder: Path) -> None:
     """Write all pages into `folder`. Raises DeadLinkError."""
     pages = dict(written(root))
     pages |= reference_pages()
-    pages["commands.md"] = pages["commands.md"].replace(MADE, commands_page())
-    pages["errors.md"] = pages["errors.md"].replace(MADE, errors_part())
+    pages["commands.md"] = MADE.sub(lambda _: commands_page(), pages["commands.md"])
+    pages["errors.md"] = MADE.sub(lambda _: errors_part(), pages["errors.md"])
     files = {page: path for path, page in sources(root) if not page.endswith(".md")}
     dead = list(dead_links(pages, set(files)))
     if dead:
