@@ -17,7 +17,15 @@ from docs.making.docstrings import Docstring, docstring_of, grouped, parsed
 from docs.making.errors import TO_DO, errors_part, in_order, to_do
 from docs.making.layout import menu
 from docs.making.links import anchors, links, moved, slug
-from docs.making.public import Public, class_docstring, documented, members, parameters, public_names
+from docs.making.public import (
+    Public,
+    class_docstring,
+    constant_docstring,
+    documented,
+    members,
+    parameters,
+    public_names,
+)
 from docs.making.reference import reference_pages
 
 NAMES = list(public_names())
@@ -61,6 +69,8 @@ def missing_of(name: str, subject: Any, docstring: Docstring) -> Iterator[str]:
 def test_every_public_name_says_what_it_is_what_it_takes_and_what_it_raises() -> None:
     assert len(DESCRIBED) > 250
     assert [problem for each in DESCRIBED for problem in missing_of(*each)] == []
+    others = [each for each in NAMES if not isinstance(each.value, type) and not inspect.isfunction(each.value)]
+    assert [each.name for each in others if not constant_docstring(each)] == []
 
 
 def test_the_reference_has_every_public_name() -> None:

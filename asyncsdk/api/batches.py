@@ -20,7 +20,9 @@ _KnownEndpoint = Literal[
     "/v1/videos",
 ]
 BatchEndpoint = _KnownEndpoint | str
+"""The endpoint of a batch's requests."""
 CompletionWindow = Literal["24h"] | str  # noqa: PYI051 - for editors
+"""How long a batch may take."""
 
 
 def create_batch(

@@ -13,9 +13,12 @@ from asyncsdk.errors import ConfigurationError
 T_co = TypeVar("T_co", covariant=True)
 
 Purpose = Literal["assistants", "batch", "fine-tune", "vision", "user_data", "evals"] | str  # noqa: PYI051 - the known ones are for editors
+"""What a file is for."""
 
-URL_ROUTE = "the picture's URL"  # the route of a request outside the API, to a URL that a response contains
+URL_ROUTE = "the picture's URL"
+"""The route of a request outside the API, to a URL that a response contains."""
 AT_URL = f"GET {URL_ROUTE}"
+"""What an error calls such a request."""
 
 
 class RequestBody(Protocol):
@@ -50,6 +53,7 @@ class RequestBody(Protocol):
 
 
 BodyFactory = Callable[[], RequestBody]
+"""Makes a new body for each attempt."""
 
 
 @frozen(kw_only=True)
@@ -85,6 +89,7 @@ class FormFrame:
 
 
 FileBodyFactory = Callable[[FormFrame], RequestBody]
+"""Makes a new body for each attempt: the frame of a form around a file's content."""
 
 
 @frozen(kw_only=True)

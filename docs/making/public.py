@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from importlib import import_module
+from itertools import pairwise
 from typing import Any, Literal, get_origin
 
 import attrs
@@ -80,6 +83,26 @@ def members(kind: type) -> Iterator[tuple[str, Any]]:
         function = member.fget if isinstance(member, property) else getattr(member, "__func__", member)
         if inspect.isfunction(function):
             yield name, member if isinstance(member, property) else function
+
+
+def constant_docstring(public: Public) -> str:
+    """The text below the assignment of a public name that is neither a class nor a function."""
+    names = [name for name in sorted(sys.modules) if f"{name}.".startswith(f"{public.module}.")]
+    return next((texts[public.name] for texts in map(_texts_of, names) if public.name in texts), "")
+
+
+@cache
+def _texts_of(module: str) -> dict[str, str]:
+    try:
+        body = ast.parse(inspect.getsource(sys.modules[module])).body
+    except (OSError, TypeError):  # without a source of its own
+        return {}
+    texts: dict[str, str] = {}
+    for statement, following in pairwise(body):
+        match statement, following:
+            case ast.Assign(targets=[ast.Name(id=name)]), ast.Expr(value=ast.Constant(value=str(text))):
+                texts[name] = text
+    return texts
 
 
 def documented(owner: type, name: str, member: Any) -> Docstring:

@@ -12,6 +12,7 @@ from docs.making.public import (
     Parameter,
     Public,
     class_docstring,
+    constant_docstring,
     documented,
     members,
     parameters,
@@ -111,6 +112,7 @@ def _public(public: Public) -> Iterator[str]:
         yield from described(docstring_of(value), parameters(value))
     else:
         yield f"```python\n{public.module}.{public.name} = {_shown(value)}\n```"
+        yield constant_docstring(public)
 
 
 def _member(kind: type, owner: str, name: str, member: object) -> Iterator[str]:
