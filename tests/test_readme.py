@@ -10,6 +10,7 @@ from typing import Any
 import openai
 
 import asyncsdk
+from docs.making.links import anchors, links
 from tests.pages import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -19,6 +20,13 @@ COMMANDS = re.findall(r"^python3 -m venv .*$", README, re.MULTILINE)
 
 def test_it_is_short() -> None:
     assert len(README.splitlines()) <= 120
+
+
+def test_its_links_lead_somewhere() -> None:
+    for link in links(README):
+        path, _, anchor = link.partition("#")
+        assert (ROOT / path).is_file(), link
+        assert not anchor or anchor in anchors((ROOT / path).read_text()), link
 
 
 def test_two_commands_do_all_the_set_up() -> None:
