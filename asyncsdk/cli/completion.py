@@ -11,11 +11,12 @@ from asyncsdk.cli.exits import Exit
 from asyncsdk.cli.output import show_text
 
 Shell = Literal["bash", "zsh", "fish"]
-# where the program knows no value, bash completes names of files
+# where the program knows no value, the names of files are completed
 _FOR_BASH = "complete -o bashdefault -o default -F {function} asyncsdk"
 # as a file of $fpath it is the function itself; sourced, it is registered
 _FOR_ZSH = """
 if [[ $funcstack[1] == _asyncsdk ]]; then {function} "$@"; else compdef {function} asyncsdk; fi"""
+_NO_VALUES = re.compile(r"^( +'(?:(?:\*|\d+):(?:[^'\\:\n]|\\.|'\\'')+|\*?--?[^\n]*\]:[\w-]+))'", re.MULTILINE)
 _FUNCTION = re.compile(r"^(_\w*asyncsdk)\(\) \{", re.MULTILINE)
 
 
@@ -34,6 +35,8 @@ def script_for(shell: Shell) -> str:
 
     script = make_app().generate_completion(shell=shell).rstrip()
     function = _FUNCTION.search(script)
-    if function is None:  # fish has no function of ours
+    if function is None:  # fish has no function of ours, and completes names of files by itself
         return script
-    return f"{script}\n{(_FOR_BASH if shell == 'bash' else _FOR_ZSH).format(function=function[1])}"
+    if shell == "zsh":
+        return _NO_VALUES.sub(r"\1:_files'", script) + "\n" + _FOR_ZSH.format(function=function[1])
+    return script + "\n" + _FOR_BASH.format(function=function[1])

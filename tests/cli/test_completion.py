@@ -80,21 +80,32 @@ def test_fish_does_so(line: str, completed: set[str], scripts: Path) -> None:
 
 
 @needs("zsh")
-def test_zsh_does_so_on_a_terminal(scripts: Path) -> None:
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        ("edit-", "edit-many"),
+        ("upload tra", "train.jsonl"),
+        ("edit a.png --out tra", "train.jsonl"),
+        ("schema j", "job"),
+    ],
+)
+def test_zsh_does_so_on_a_terminal(typed: str, completed: str, scripts: Path) -> None:
+    (scripts / "train.jsonl").touch()
     main, side = pty.openpty()
     environment = os.environ | {"HOME": str(scripts), "TERM": "dumb", "PS1": "> "}
-    shell = subprocess.Popen(["zsh", "-f", "-i"], stdin=side, stdout=side, stderr=side, env=environment)
+    command = ["zsh", "-f", "-i"]
+    shell = subprocess.Popen(command, stdin=side, stdout=side, stderr=side, env=environment, cwd=scripts)
     os.close(side)
     try:
         os.write(main, f"fpath=({scripts} $fpath); autoload -U compinit; compinit -u -D; print rea''dy\n".encode())
         assert "ready" in read_until(main, "ready")
-        os.write(main, b"asyncsdk edit-\t")
-        shown = read_until(main, "asyncsdk edit-many")
+        os.write(main, f"asyncsdk {typed}\t".encode())
+        shown = read_until(main, completed)
     finally:
         shell.kill()
         shell.wait()
         os.close(main)
-    assert "asyncsdk edit-many" in shown
+    assert completed in shown
 
 
 def read_until(descriptor: int, text: str) -> str:
