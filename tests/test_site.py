@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from docs.__main__ import PARTS, build, make_room
 from docs.making.checking import problems_of
 from docs.making.forms import llms_txt, plain_forms
 from docs.making.gathering import DeadLinkError, gather
@@ -64,3 +65,22 @@ def test_a_page_with_a_link_to_nothing_or_with_what_is_elsewhere_is_named(tmp_pa
         "b.html: /api/a.html is not there",
         "b.html: https://x.example/x.js is loaded from elsewhere",
     ]
+
+
+def test_a_directory_with_anything_that_no_build_made_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    for name in ("html/index.html", "thesis/chapter.txt"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text("mine")
+    with pytest.raises(SystemExit, match="'thesis', which no build made"):
+        build(tmp_path)
+    assert {path.read_text() for path in tmp_path.rglob("*.*")} == {"mine"}
+    assert len(list(tmp_path.rglob("*.*"))) == 2
+
+
+def test_what_an_earlier_build_left_is_removed(tmp_path: Path) -> None:
+    for part in PARTS:
+        (tmp_path / part).mkdir()
+        (tmp_path / part / "old.html").touch()
+    make_room(tmp_path)
+    assert not list(tmp_path.iterdir())
+    make_room(tmp_path / "not there yet")
