@@ -84,3 +84,15 @@ def test_what_an_earlier_build_left_is_removed(tmp_path: Path) -> None:
     make_room(tmp_path)
     assert not list(tmp_path.iterdir())
     make_room(tmp_path / "not there yet")
+
+
+def test_statuses_and_exit_codes_can_be_searched(tmp_path: Path) -> None:
+    build_main = pytest.importorskip("sphinx.cmd.build", reason="the extra `docs` is not installed").build_main
+    pages, html = tmp_path / "pages", tmp_path / "html"
+    pages.mkdir()
+    (pages / "index.md").write_text("# A page\n\nA 429 of 98765 bytes.\n")
+    assert build_main(["-q", "-W", "-d", str(tmp_path / "cache"), "-c", str(ROOT / "docs"), str(pages), str(html)]) == 0
+    index = (html / "searchindex.js").read_text()
+    assert '"429":0' in index
+    assert "98765" not in index
+    assert r"queryTerm.match(/^\d+$/)" not in (html / "_static" / "searchtools.js").read_text()
