@@ -27,6 +27,7 @@ from docs.making.public import (
     public_names,
 )
 from docs.making.reference import reference_pages
+from tests.pages import ROOT
 
 NAMES = list(public_names())
 ERRORS = {public.name for public in NAMES if public.is_error}
@@ -91,6 +92,17 @@ def test_the_page_of_errors_has_each_with_what_to_do() -> None:
         assert to_do(error)
         if error.__mro__[1].__name__ in asyncsdk.__all__:
             assert listed.index(error.__mro__[1].__name__) < listed.index(error.__name__)
+
+
+def test_the_page_of_errors_names_those_that_may_be_retried_and_their_exit_codes() -> None:
+    written = (ROOT / "docs" / "errors.md").read_text()
+    table = [line for line in written.splitlines() if line.startswith("|")]
+    named = re.findall(r"`(\w+Error)`", "".join(table))
+    assert sorted(named) == sorted(error.__name__ for error in in_order() if error.resumable)
+    sections = {part.partition("\n")[0]: part for part in errors_part().split("\n### ")}
+    assert "Exit code 75." in sections["RateLimitError"]
+    assert "Exit code 2; 75 once something was sent." in sections["StorageError"]
+    assert "Exit code 2; 1 once something was sent." in sections["SourceError"]
 
 
 def test_the_page_of_commands_has_each_with_its_options_and_examples() -> None:

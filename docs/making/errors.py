@@ -80,10 +80,7 @@ TO_DO: Mapping[str, str] = {
         "See `reason` and `url`: credentials, the region, or the name of the bucket. Then repeat the call."
     ),
     "StorageError": "Make room on the disk, or mend the right to write there; then repeat the call.",
-    "JournalError": (
-        "Make room, or set another place: `journal=`, `ASYNCSDK_JOURNAL`. On the command line the exit code"
-        " is 2 where nothing was sent, else 75."
-    ),
+    "JournalError": ("Make room, or set another place: `journal=`, `ASYNCSDK_JOURNAL`. Then repeat the call."),
     "JournalVersionError": "Update asyncsdk, or use another journal.",
     "LedgerError": "Make room, or mend the right to write there; then repeat the call. What is paid is recorded.",
     "LedgerBusyError": (
@@ -124,11 +121,15 @@ def _below(error: type[errors.AsyncSDKError]) -> Iterator[type[errors.AsyncSDKEr
 def _section(error: type[errors.AsyncSDKError]) -> str:
     docstring = docstring_of(error)
     parent = error.__mro__[1].__name__
-    code = int(exit_code(error.__new__(error)))
     facts = [f"Derives from [`{parent}`](#{parent.lower()})."] if parent in asyncsdk.__all__ else []
-    facts += ["The same call resumes." if error.resumable else "", f"Exit code {code}."]
+    facts += ["The same call resumes." if error.resumable else "", _exit_codes(error.__new__(error))]
     attributes = [
         f"- {', '.join(f'**`{name}`**' for name in names)}: {text}" for names, text in grouped(docstring.parameters)
     ]
     parts = [f"### {error.__name__}", docstring.text, f"**What to do:** {to_do(error)}", " ".join(filter(None, facts))]
     return "\n\n".join([*parts, *(["\n".join(attributes)] if attributes else [])])
+
+
+def _exit_codes(error: errors.AsyncSDKError) -> str:
+    at_once, later = int(exit_code(error)), int(exit_code(error, sent=True))
+    return f"Exit code {at_once}." if at_once == later else f"Exit code {at_once}; {later} once something was sent."

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 # headings of the menu, and the pages below each; a page that is in none of them comes last
 MENU: Mapping[str, Sequence[str]] = {
     "Guides": (
-        "start", "upload", "streams", "edit", "edit-many", "batches", "many-machines", "fleets", "recipes",
+        "start", "upload", "streams", "edit", "edit-many", "costs", "batches", "many-machines", "fleets", "recipes",
         "frameworks",
     ),
     "Test your code": ("testing-with-asyncsdk", "faults"),
