@@ -55,6 +55,12 @@ def test_every_field_of_a_job_is_in_its_schema_and_says_what_it_is() -> None:
     assert described == {name for name, about in EDIT_FIELDS.items() if about.in_job_file} | IGNORED
 
 
+def test_an_unknown_field_is_said_to_be_none_of_an_edit() -> None:
+    (error,) = JOB.iter_errors({"image": "a.png", "promt": "x"})
+    assert list(error.path) == ["promt"]
+    assert error.schema["errorMessage"].startswith("This is not a field of an edit.")
+
+
 @pytest.mark.parametrize("kind", ["job", "upload", "edit"])
 def test_each_schema_is_printed_and_is_one(run: Run, kind: str) -> None:
     ran = run("schema", kind)

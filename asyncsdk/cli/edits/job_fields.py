@@ -107,7 +107,7 @@ def job_schema() -> dict[str, Any]:
         "type": "object",
         "properties": {name: schema | _description(name) for name, schema in properties.items()},
         "required": ["image"],
-        "additionalProperties": {"type": "null"},
+        "additionalProperties": {"type": "null", **_UNKNOWN},
         "$defs": {"picture": _PICTURE_SCHEMA},
     }
 
@@ -123,6 +123,10 @@ _PICTURE_SCHEMA: Mapping[str, Any] = {
             "oneOf": [{"required": [name], "properties": {name: {"type": "string"}}} for name in REFERENCES],
         },
     ]
+}
+_UNKNOWN = {  # `errorMessage` is for editors: else they say that it should be null
+    "description": "Not a field of an edit: refused, unless it is null.",
+    "errorMessage": "This is not a field of an edit.",
 }
 _DESCRIPTIONS = {
     "image": "The picture to edit: a path, a URL, an object with a file_id or an image_url; or a list of several.",
