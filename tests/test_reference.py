@@ -9,6 +9,8 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
+
 import asyncsdk
 from asyncsdk.cli.app import COMMANDS
 from asyncsdk.cli.help import EXAMPLES
@@ -18,6 +20,7 @@ from docs.making.errors import TO_DO, errors_part, in_order, to_do
 from docs.making.layout import menu
 from docs.making.links import anchors, links, moved, slug
 from docs.making.public import (
+    SINCE,
     Public,
     class_docstring,
     constant_docstring,
@@ -80,6 +83,15 @@ def test_the_reference_has_every_public_name() -> None:
     assert {name for name, _, _ in DESCRIBED if name.partition(".")[0] not in ERRORS} <= headings
     assert {public.name for public in NAMES if not public.is_error} <= headings
     assert all(f"[`{public.name}`]" in pages["api/index.md"] for public in NAMES if not public.is_error)
+
+
+def test_a_name_that_came_later_says_since_when(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert set(SINCE) <= {public.name for public in NAMES}
+    assert "All are there since 0.1.0, the first version" in reference_pages()["api/index.md"]
+    for name in ("CachedKey", "RateLimitError"):
+        monkeypatch.setitem(SINCE, name, "0.9.0")
+    assert "## CachedKey\n\nSince 0.9.0.\n" in reference_pages()["api/client.md"]
+    assert errors_part().count("Since 0.9.0.") == 1
 
 
 def test_the_page_of_errors_has_each_with_what_to_do() -> None:

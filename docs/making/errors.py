@@ -9,6 +9,7 @@ import asyncsdk
 from asyncsdk import errors
 from asyncsdk.cli.exits import exit_code
 from docs.making.docstrings import docstring_of, grouped
+from docs.making.public import SINCE
 
 # what to do about each; an error that is not here has the advice of the one that it derives from
 TO_DO: Mapping[str, str] = {
@@ -123,6 +124,7 @@ def _section(error: type[errors.AsyncSDKError]) -> str:
     parent = error.__mro__[1].__name__
     facts = [f"Derives from [`{parent}`](#{parent.lower()})."] if parent in asyncsdk.__all__ else []
     facts += ["The same call resumes." if error.resumable else "", _exit_codes(error.__new__(error))]
+    facts += [f"Since {SINCE[error.__name__]}."] if error.__name__ in SINCE else []
     attributes = [
         f"- {', '.join(f'**`{name}`**' for name in names)}: {text}" for names, text in grouped(docstring.parameters)
     ]

@@ -18,6 +18,9 @@ from attrs import evolve, frozen
 from docs.making.docstrings import Docstring, docstring_of
 
 MODULES = ("asyncsdk", "asyncsdk.api", "asyncsdk.server")
+FIRST_VERSION = "0.1.0"
+# the names that came after the first version, each with its own: a method or an argument is said in its docstring
+SINCE: dict[str, str] = {}
 
 _STARS: Mapping[Any, str] = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
 _ALIAS = re.compile(r"\b[A-Z][A-Za-z]+\b(?!['\"])")
