@@ -14,7 +14,14 @@ ENDED = frozenset({"failed", "completed", "expired", "cancelled"})  # statuses t
 
 @frozen(kw_only=True)
 class BatchRequestCounts(Model):
-    """How many requests of a batch ended, and how."""
+    """How many requests of a batch ended, and how.
+
+    Args:
+        total: How many the batch has.
+        completed: How many were done.
+        failed: How many failed.
+        extra: Fields of the response that this version does not know.
+    """
 
     total: int | None = None
     completed: int | None = None
@@ -41,7 +48,13 @@ class BatchProblem(Model):
 
 @frozen(kw_only=True)
 class BatchProblems(Model):
-    """What is wrong with the input file of a batch."""
+    """What is wrong with the input file of a batch.
+
+    Args:
+        object: Always "list".
+        data: The problems, each with its line.
+        extra: Fields of the response that this version does not know.
+    """
 
     object: str | None = None
     data: tuple[BatchProblem, ...] | None = None

@@ -140,7 +140,7 @@ class Client(FileJobs):
         trace_configs: list[aiohttp.TraceConfig] | None = None,
         timing: Timing = DEFAULT_TIMING,
     ) -> Self:
-        """Make a client of Azure OpenAI. The arguments that are not described here are those of `Client`.
+        """Make a client of Azure OpenAI. Its other arguments are those of `Client`.
 
         Args:
             endpoint: `https://<resource>.openai.azure.com`, with or without `/openai` or `/openai/v1`. Default:
@@ -149,6 +149,10 @@ class Client(FileJobs):
             api_key: Sent as `api-key`. Default: `AZURE_OPENAI_API_KEY`.
             token: An Entra token, sent as bearer, or a function that returns one; also by openai-python's names,
                 `azure_ad_token` and `azure_ad_token_provider`. Default: `AZURE_OPENAI_AD_TOKEN`.
+            azure_ad_token, azure_ad_token_provider: The same as `token`.
+            organization, project, timeout, max_retries: As for `Client`.
+            default_headers, default_query, ssl, proxy, connections, session: As for `Client`.
+            on_event, trace_configs, timing: As for `Client`.
 
         Raises:
             ConfigurationError: A setting is wrong or missing.
@@ -232,6 +236,7 @@ class Client(FileJobs):
 
         Raises:
             APIError: No usable response came.
+            ResponseMismatchError: By `check`, it belongs to another request, each time.
             ConfigurationError: An option is out of range.
             TypeError: `request` is not a Request.
         """
@@ -317,7 +322,11 @@ class Client(FileJobs):
         return await self._repeater.repeat(call, receive)
 
     def annotate(self, error: APIError) -> None:
-        """Set on `error`, made from a response of this server, what is known about the server by now."""
+        """Set on an error what is known about the server by now.
+
+        Args:
+            error: One that was made from a response of this server.
+        """
         self._transport.annotate(error)
 
     async def download_url(self, url: str) -> bytes:

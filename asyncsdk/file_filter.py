@@ -38,7 +38,12 @@ class FileFilter:
                 raise ConfigurationError(f"{name} must be a number of 0 or more, not {number!r}. Nothing was sent.")
 
     def takes(self, file: File, *, now: float) -> bool:
-        """Whether `file` is meant; `now` is the server's time, in unix seconds."""
+        """Whether a file is meant.
+
+        Args:
+            file: As the server lists it.
+            now: The server's time, in unix seconds.
+        """
         is_old = self.older_than is None or (file.created_at is not None and file.created_at < now - self.older_than)
         is_large = self.larger_than is None or (file.bytes is not None and file.bytes > self.larger_than)
         is_for_it = self.purpose is None or file.purpose == self.purpose

@@ -78,7 +78,11 @@ class FilesDeleted:
     failures: dict[str, AsyncSDKError] = field(factory=dict)
 
     def add(self, file: DeletedFile) -> None:
-        """Count one."""
+        """Count one.
+
+        Args:
+            file: What became of it.
+        """
         self.deleted += file.status == "deleted"
         self.gone += file.status == "gone"
         self.bytes += (file.bytes or 0) if file.status == "deleted" else 0

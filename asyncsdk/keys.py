@@ -31,6 +31,7 @@ class CachedKey:
         fetch: An async function without arguments that returns the key, or the key and its life in seconds. A key
             without one is kept until it is refused.
         timeout: How many seconds a fetch may take.
+        clock: Returns the time in seconds; for tests.
     """
 
     fetch: Callable[[], Awaitable[str | tuple[str, float]]] = field(repr=False)
@@ -57,7 +58,11 @@ class CachedKey:
         return self._key
 
     def refused(self, key: str) -> None:
-        """The server refused `key`: it is not used again, unless it is not the one that is kept."""
+        """Drop a key that the server refused, unless another one is kept by now.
+
+        Args:
+            key: The key.
+        """
         if key == self._key:
             self._renew_at = self._ends_at = -math.inf
 

@@ -87,7 +87,15 @@ class Upload(Model):
 
 @frozen(kw_only=True)
 class UploadPart(Model):
-    """A part that the server holds; it has neither size nor offset."""
+    """A part that the server holds; it has neither size nor offset.
+
+    Args:
+        id: Such as `part_abc123`.
+        object: Always "upload.part".
+        created_at: Unix time in seconds.
+        upload_id: The upload that it is of.
+        extra: Fields of the response that this version does not know.
+    """
 
     id: str
     object: str | None = None
@@ -97,7 +105,14 @@ class UploadPart(Model):
 
 @frozen(kw_only=True)
 class FileDeleted(Model):
-    """The response to a delete."""
+    """The response to a delete.
+
+    Args:
+        id: Of the file.
+        object: Always "file".
+        deleted: Whether it is gone.
+        extra: Fields of the response that this version does not know.
+    """
 
     id: str
     object: str | None = None

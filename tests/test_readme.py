@@ -1,98 +1,45 @@
-"""README and recipes tell the truth: their examples are typed and run, the commands are those of the gate."""
+"""The README is short and true: its two commands are those of the gate; the table of names is there."""
 
 from __future__ import annotations
 
-import asyncio
 import inspect
-import os
 import re
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import openai
-import pytest
 
 import asyncsdk
-from asyncsdk import AsyncUploader, Client
-from asyncsdk.server import LocalServer
-from tests.buckets import bucket_of
-from tests.remote.s3_server import s3_server
-from tests.stories.pictures import mask, photo, png
+from docs.making.links import anchors, links
+from tests.pages import ROOT
 
-ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-RECIPES = (ROOT / "docs" / "recipes.md").read_text()
 COMING = (ROOT / "docs" / "coming-from-openai.md").read_text()
-EXAMPLES = re.findall(r"```python\n(.*?)```", README + RECIPES + COMING, re.DOTALL)
-FOR_FLEETS = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "fleets.md").read_text(), re.DOTALL)  # run elsewhere
 COMMANDS = re.findall(r"^python3 -m venv .*$", README, re.MULTILINE)
+
+
+def test_it_is_short() -> None:
+    assert len(README.splitlines()) <= 120
+
+
+def test_its_links_lead_somewhere() -> None:
+    for link in links(README):
+        path, _, anchor = link.partition("#")
+        assert (ROOT / path).is_file(), link
+        assert not anchor or anchor in anchors((ROOT / path).read_text()), link
 
 
 def test_two_commands_do_all_the_set_up() -> None:
     assert [command.rpartition("/")[2] for command in COMMANDS] == ["asyncsdk demo", "pytest -n auto --cov"]
 
 
+def test_the_first_page_of_the_site_has_the_same_commands() -> None:
+    start = (ROOT / "docs" / "start.md").read_text()
+    assert all(command in start for command in COMMANDS)
+
+
 def test_the_gate_runs_the_test_command_as_it_stands_here() -> None:
     assert (ROOT / ".ci" / "run").read_text().splitlines()[-1] == COMMANDS[1]
-
-
-def test_there_are_examples() -> None:
-    assert len(EXAMPLES) >= 5
-
-
-def test_all_examples_are_strictly_typed(tmp_path: Path) -> None:
-    examples = [*EXAMPLES, *FOR_FLEETS]
-    paths = [tmp_path / f"example_{number}.py" for number in range(len(examples))]
-    for path, example in zip(paths, examples, strict=True):
-        path.write_text(example)
-    command = [sys.executable, "-m", "mypy", "--strict", "--no-incremental", *map(str, paths)]
-    checked = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert checked.returncode == 0, checked.stdout
-
-
-@pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
-def test_each_example_runs(example: str, tmp_path: Path) -> None:
-    assert example.endswith("asyncio.run(main())\n") or "async def main" not in example  # else it would do nothing
-    if "Client.azure(" in example:  # there is no such resource to talk to
-        example = example.removesuffix("asyncio.run(main())\n")
-    for name in ("train.jsonl", "report.pdf", "notes.md"):
-        (tmp_path / name).write_text('{"messages": []}\n' * 1000)
-    photo(tmp_path / "otter.png")
-    mask(tmp_path / "mask.png", (64, 64, 128, 128))
-    (tmp_path / "photos").mkdir()
-    for name in ("one.jpg", "two.jpg"):
-        photo(tmp_path / "photos" / name)
-    with LocalServer() as server, buckets_of(example) as buckets:
-        asyncio.run(put_a_file_there(server.url))
-        environment = os.environ | {
-            "OPENAI_API_KEY": "sk-test",
-            "OPENAI_BASE_URL": server.url,
-            "ASYNCSDK_JOURNAL": str(tmp_path / "journal"),
-            "PYTHONPATH": str(ROOT),
-            **buckets,
-        }
-        command = [sys.executable, "-W", "error", "-c", example]
-        ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert ran.returncode == 0, ran.stderr
-    assert bool(ran.stdout) == ("print(" in example)
-
-
-@contextmanager
-def buckets_of(example: str) -> Iterator[dict[str, str]]:
-    """The buckets that it names, each with two photos, and the environment by which they are found."""
-    names = set(re.findall(r"s3://([\w-]+)", example))
-    if not names:
-        yield {}
-        return
-    with s3_server() as store:
-        for bucket in (bucket_of(store, name) for name in names):
-            for seed, name in enumerate(("one.jpg", "two.jpg")):
-                bucket.put(f"in/{name}", png(seed))
-        yield store.environment
 
 
 def test_what_the_table_for_users_of_openai_python_names_is_there() -> None:
@@ -114,8 +61,3 @@ def test_what_the_table_for_users_of_openai_python_names_is_there() -> None:
     ]
     for made, arguments in takes:
         assert set(arguments.split()) <= set(inspect.signature(made).parameters)
-
-
-async def put_a_file_there(url: str) -> None:
-    async with Client("sk-test", base_url=url) as client:
-        await AsyncUploader(client, journal="memory").upload(b"notes", purpose="assistants", filename="old.md")

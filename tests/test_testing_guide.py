@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import socket
 import subprocess
@@ -14,15 +13,15 @@ import pytest
 
 from asyncsdk.server import LocalServer
 from tests.clients.test_clients import HERE as CLIENTS
+from tests.pages import ROOT, blocks_of
 from tests.test_pytest_plugin import pytest_run
 
-ROOT = Path(__file__).parents[1]
-GUIDE = (ROOT / "docs" / "testing-with-asyncsdk.md").read_text()
-PYTHON = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
+BLOCKS = blocks_of("docs/testing-with-asyncsdk.md")
+PYTHON = [block.code for block in BLOCKS if block.language == "python"]
 TESTS = [recipe for recipe in PYTHON if "def test_" in recipe]
 PROGRAMS = [recipe for recipe in PYTHON if "def test_" not in recipe]
-[SHELL] = re.findall(r"```sh\n(.*?)```", GUIDE, re.DOTALL)
-[NODE] = re.findall(r"```js\n(.*?)```", GUIDE, re.DOTALL)
+[SHELL] = [block.code for block in BLOCKS if block.language == "sh"]
+[NODE] = [block.code for block in BLOCKS if block.language == "js"]
 ENVIRONMENT = os.environ | {
     "NO_PROXY": "127.0.0.1",
     "no_proxy": "127.0.0.1",
@@ -36,16 +35,6 @@ def run(command: list[str], folder: Path, **more: str) -> subprocess.CompletedPr
     return subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=120
     )
-
-
-def test_all_python_recipes_are_strictly_typed(tmp_path: Path) -> None:
-    paths = [tmp_path / f"recipe_{number}.py" for number in range(len(PYTHON))]
-    for path, recipe in zip(paths, PYTHON, strict=True):
-        path.write_text(recipe)
-    settings = tmp_path / "mypy.ini"  # openai's own types take a minute to read; what is called there is run below
-    settings.write_text("[mypy]\nstrict = true\nincremental = false\n[mypy-openai.*]\nfollow_imports = skip\n")
-    checked = run([sys.executable, "-m", "mypy", "--config-file", str(settings), *map(str, paths)], ROOT)
-    assert checked.returncode == 0, checked.stdout
 
 
 @pytest.mark.parametrize("recipe", TESTS, ids=range(len(TESTS)))

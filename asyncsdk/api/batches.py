@@ -20,7 +20,9 @@ _KnownEndpoint = Literal[
     "/v1/videos",
 ]
 BatchEndpoint = _KnownEndpoint | str
+"""The endpoint of a batch's requests."""
 CompletionWindow = Literal["24h"] | str  # noqa: PYI051 - for editors
+"""How long a batch may take."""
 
 
 def create_batch(
@@ -59,7 +61,11 @@ def create_batch(
 
 
 def retrieve_batch(batch_id: str) -> Request[Batch]:
-    """GET /batches/{batch_id}: a request for the Batch, with its current status."""
+    """GET /batches/{batch_id}: a request for the Batch, with its current status.
+
+    Args:
+        batch_id: Such as `batch_abc123`.
+    """
     ids = {"batch_id": batch_id}
     return Request(method="GET", route="/batches/{batch_id}", response_model=Batch, ids=ids, response_id=batch_id)
 
@@ -84,7 +90,11 @@ def list_batches(
 
 
 def cancel_batch(batch_id: str) -> Request[Batch]:
-    """POST /batches/{batch_id}/cancel: a request for the Batch, cancelling; what was done by then is in its files."""
+    """POST /batches/{batch_id}/cancel: a request for the Batch, cancelling; what was done by then is in its files.
+
+    Args:
+        batch_id: Such as `batch_abc123`.
+    """
     ids = {"batch_id": batch_id}
     return Request(
         method="POST", route="/batches/{batch_id}/cancel", response_model=Batch, ids=ids, response_id=batch_id

@@ -73,19 +73,31 @@ def list_files(
 
 
 def retrieve_file(file_id: str) -> Request[File]:
-    """GET /files/{file_id}: a request for the File with this id."""
+    """GET /files/{file_id}: a request for the File with this id.
+
+    Args:
+        file_id: Such as `file-abc123`.
+    """
     ids = {"file_id": file_id}
     return Request(method="GET", route="/files/{file_id}", response_model=File, ids=ids, response_id=file_id)
 
 
 def delete_file(file_id: str) -> Request[FileDeleted]:
-    """DELETE /files/{file_id}: a request for a FileDeleted."""
+    """DELETE /files/{file_id}: a request for a FileDeleted.
+
+    Args:
+        file_id: Such as `file-abc123`.
+    """
     ids = {"file_id": file_id}
     return Request(method="DELETE", route="/files/{file_id}", response_model=FileDeleted, ids=ids, response_id=file_id)
 
 
 def file_content(file_id: str) -> Request[bytes]:
-    """GET /files/{file_id}/content, for `Client.download` or `Client.stream`; the server refuses some purposes."""
+    """GET /files/{file_id}/content, for `Client.download` or `Client.stream`; the server refuses some purposes.
+
+    Args:
+        file_id: Such as `file-abc123`.
+    """
     return Request(
         method="GET",
         route="/files/{file_id}/content",

@@ -12,14 +12,22 @@ from asyncsdk.errors import ConfigurationError
 from asyncsdk.models import ImagesResponse
 
 Quality = Literal["low", "medium", "high", "xhigh", "max", "auto"] | str  # noqa: PYI051 - for editors
+"""How carefully an image is made; a higher one takes longer and more tokens."""
 Background = Literal["transparent", "opaque", "auto"] | str  # noqa: PYI051 - as above
+"""What is behind the subject of an image."""
 OutputFormat = Literal["png", "jpeg", "webp", "gif", "svg"] | str  # noqa: PYI051 - as above
+"""The form of an image's file."""
 InputFidelity = Literal["high", "low"] | str  # noqa: PYI051 - as above
+"""How closely an edit keeps to its input."""
 Complexity = Literal["low", "medium", "high"] | str  # noqa: PYI051 - as above
+"""How much an edit may be thought about."""
 Moderation = Literal["auto", "low"] | str  # noqa: PYI051 - as above
+"""How strictly the safety system filters."""
 ResponseFormat = Literal["url", "b64_json"] | str  # noqa: PYI051 - as above
+"""How older models return an image."""
 
-EDIT_SECONDS = 600.0  # high quality takes minutes
+EDIT_SECONDS = 600.0
+"""How many seconds an edit may take: high quality takes minutes."""
 
 
 @frozen(kw_only=True)

@@ -13,9 +13,12 @@ from asyncsdk.errors import ConfigurationError
 T_co = TypeVar("T_co", covariant=True)
 
 Purpose = Literal["assistants", "batch", "fine-tune", "vision", "user_data", "evals"] | str  # noqa: PYI051 - the known ones are for editors
+"""What a file is for."""
 
-URL_ROUTE = "the picture's URL"  # the route of a request outside the API, to a URL that a response contains
+URL_ROUTE = "the picture's URL"
+"""The route of a request outside the API, to a URL that a response contains."""
 AT_URL = f"GET {URL_ROUTE}"
+"""What an error calls such a request."""
 
 
 class RequestBody(Protocol):
@@ -36,7 +39,11 @@ class RequestBody(Protocol):
         """Whether every byte was."""
 
     def limit_response(self, seconds: float) -> None:
-        """Set how long the server may take once it has everything."""
+        """Set how long the server may take once it has everything.
+
+        Args:
+            seconds: So long.
+        """
 
     def stop_watching(self) -> None:
         """Stop the timer that gives up a stalled attempt."""
@@ -46,11 +53,19 @@ class RequestBody(Protocol):
 
 
 BodyFactory = Callable[[], RequestBody]
+"""Makes a new body for each attempt."""
 
 
 @frozen(kw_only=True)
 class FormFile:
-    """A file in a multipart form; `name` is the form field's."""
+    """A file in a multipart form.
+
+    Args:
+        name: The form field's name.
+        content: Its bytes.
+        filename: The file's name.
+        mime_type: Such as "image/png".
+    """
 
     name: str
     content: bytes = field(repr=False)
@@ -60,7 +75,13 @@ class FormFile:
 
 @frozen
 class FormFrame:
-    """The bytes of a form before and after the content of its one file, and the Content-Type of the whole."""
+    """What a form has around the content of its one file.
+
+    Args:
+        before: The bytes before it.
+        after: The bytes after it.
+        content_type: The Content-Type of the whole.
+    """
 
     before: bytes = field(repr=False)
     after: bytes
@@ -68,13 +89,18 @@ class FormFrame:
 
 
 FileBodyFactory = Callable[[FormFrame], RequestBody]
+"""Makes a new body for each attempt: the frame of a form around a file's content."""
 
 
 @frozen(kw_only=True)
 class StreamedFile:
-    """The one file in a multipart form, whose content is read while it is sent; `name` is the form field's.
+    """The one file in a multipart form, whose content is read while it is sent.
 
-    `body` makes a new body for each attempt: all of the frame it is called with, around the content.
+    Args:
+        name: The form field's name.
+        filename: The file's name.
+        mime_type: Such as "application/octet-stream".
+        body: Makes a new body for each attempt: all of the frame it is called with, around the content.
     """
 
     name: str
@@ -130,7 +156,11 @@ class Request(Generic[T_co]):
 
     @property
     def path(self) -> str:
-        """The path below the base URL. Raises ConfigurationError for an id that would change the path."""
+        """The path below the base URL.
+
+        Raises:
+            ConfigurationError: An id would change the path.
+        """
         for name, value in self.ids.items():
             if value in {"", ".", ".."}:
                 raise ConfigurationError(f"{name} is {value!r}, which names nothing. Nothing was sent.")

@@ -83,7 +83,11 @@ def complete_upload(
 
 
 def cancel_upload(upload_id: str) -> Request[Upload]:
-    """POST /uploads/{upload_id}/cancel: a request for the Upload, cancelled."""
+    """POST /uploads/{upload_id}/cancel: a request for the Upload, cancelled.
+
+    Args:
+        upload_id: Such as `upload_abc123`.
+    """
     return Request(
         method="POST", route="/uploads/{upload_id}/cancel", response_model=Upload, ids={"upload_id": upload_id}
     )

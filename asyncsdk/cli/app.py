@@ -54,6 +54,15 @@ COMMANDS: dict[str, dict[str, Any]] = {
         "help": "See an upload killed half-way, the same command finish it, and a picture edited. Needs no account.",
         "usage": "Usage: asyncsdk demo [FILE]",
     },
+    "schema:schema": {
+        "help": "Print the JSON Schema of a row of a job file, or of a line that --json writes.",
+        "usage": "Usage: asyncsdk schema job|upload|edit",
+    },
+    "completion:completion": {
+        "help": "Print what a shell needs to complete commands and options. To try it in bash or zsh:\n\n"
+        "source <(asyncsdk completion bash). In fish: asyncsdk completion fish | source",
+        "usage": "Usage: asyncsdk completion bash|zsh|fish",
+    },
 }
 
 

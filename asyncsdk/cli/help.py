@@ -73,6 +73,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "ledger schema": ("asyncsdk ledger schema",),
     "serve": ("asyncsdk serve", "asyncsdk serve --port 0 --data server/", "asyncsdk serve --faults faults.json"),
     "demo": ("asyncsdk demo", "asyncsdk demo talk.mp4"),
+    "schema": ("asyncsdk schema job", "asyncsdk schema edit"),
+    "completion": ("asyncsdk completion bash", "asyncsdk completion zsh", "asyncsdk completion fish"),
 }
 
 TOPICS = {

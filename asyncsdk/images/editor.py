@@ -167,7 +167,7 @@ class ImageEditor:
             edits: Any iterable, also asynchronous or endless. Several tasks read it in turn: a generator must not
                 `yield` within a cancel scope (PEP 789).
             out: The directory for the pictures, named by the edits' ids. Made if missing. Or a bucket, by a URL such as
-                `s3://bucket/out/`: pictures wait in `ledger` until they are there. See the README.
+                `s3://bucket/out/`: pictures wait in `ledger` until they are there.
             save: An async function `save(edit, result)` that keeps the pictures, besides `out` or instead of it. An
                 ordinary one works too, and holds all edits up meanwhile.
             ledger: The ledger's directory: ASYNCSDK_LEDGER, else `out/.asyncsdk`; required for `save` alone and for a

@@ -144,7 +144,11 @@ class EditResult:
         return list(saving.files)
 
     async def save_by(self, saving: Saving) -> None:
-        """Save all that can be saved. What was fetched and could not be saved stays in memory, like the others."""
+        """Save all that can be saved. What was fetched and could not be saved stays in memory, like the others.
+
+        Args:
+            saving: Where to, and how far it is.
+        """
         try:
             await saving.run()
         finally:
@@ -152,7 +156,14 @@ class EditResult:
                 self.response = evolve(self.response, data=saving.data)
 
     async def receive(self, url: str) -> bytes | UnreadableImage:
-        """Fetch the picture at `url`, or what is there instead of one. Raises APIError."""
+        """Fetch a picture, or what is there instead of one.
+
+        Args:
+            url: Where the server keeps it.
+
+        Raises:
+            APIError: It can't be fetched.
+        """
         content = await self._fetch(url)
         problem = picture_problem(content)
         return content if problem is None else UnreadableImage(raw=content, reason=f"{AT_URL}: {problem}")

@@ -180,7 +180,11 @@ class Fault:
         return created or self.route in of_uploads | of_batches | {"*"}
 
     def hits(self, call: int) -> bool:
-        """Whether it is meant for the `call`-th call (from 1), however often it was met."""
+        """Whether it is meant for a call, however often it was met.
+
+        Args:
+            call: The number of the call on its route, from 1.
+        """
         if self.probability is not None:
             return random.Random(f"{self.seed}:{call}").random() < self.probability
         if self.kind == "limit":

@@ -77,6 +77,7 @@ class LocalServer:
         batch_tokens: How many tokens of input all batches of a model may have waiting; a batch above that fails. None:
             no limit.
         clock: Returns unix seconds, for `created_at`, expiries and the Date header.
+        timing: How long it waits for what, in seconds; for tests of the server itself.
 
     Raises:
         ValueError: An option makes no sense.

@@ -64,12 +64,17 @@ class RequestRecord:
     fault: Fault | None
 
     def to_json(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
         plain = asdict(self, recurse=False)
         return {**plain, "fault": None if self.fault is None else fault_to_json(self.fault)}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> RequestRecord:
-        """Read the record that `to_json` wrote."""
+        """Read a record.
+
+        Args:
+            record: What `to_json` returned.
+        """
         fault = record["fault"]
         return cls(**{**record, "fault": None if fault is None else faults_from_json(fault)[0]})
 

@@ -33,7 +33,11 @@ class StoredFile:
     part_ids: tuple[str, ...]
 
     def to_json(self, *, status: str = "processed") -> dict[str, Any]:
-        """Return it as the real server sends it: unlike its document, with null `expires_at`, `status_details`."""
+        """Return it as the real server sends it: unlike its document, with null `expires_at`, `status_details`.
+
+        Args:
+            status: "uploaded" or "processed".
+        """
         return {
             "object": "file",
             "id": self.id,
@@ -83,7 +87,11 @@ class StoredUpload:
     file: StoredFile | None = None
 
     def to_json(self, file: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Return it as the real server sends it: without `mime_type`, and without `file` before there is one."""
+        """Return it as the real server sends it: without `mime_type`, and without `file` before there is one.
+
+        Args:
+            file: Its file as JSON, in the place of its own.
+        """
         shown = {
             "id": self.id,
             "object": "upload",

@@ -91,7 +91,10 @@ class UploadJob:
     size: int | None = field(default=None, kw_only=True)
 
     def fields(self, source_name: str) -> Fields:
-        """The fields to send; `source_name` is the file's own.
+        """The fields to send.
+
+        Args:
+            source_name: The file's own name.
 
         Raises:
             ConfigurationError: A field is wrong. Nothing was sent.

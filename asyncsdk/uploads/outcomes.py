@@ -64,7 +64,11 @@ class UploadOutcomes:
 
     @asynccontextmanager
     async def over(self, jobs: Iterable[UploadJob] | AsyncIterable[UploadJob]) -> AsyncIterator[Self]:
-        """Run `jobs` for the length of the block, as many at a time as the queue has connections."""
+        """Run jobs for the length of the block, as many at a time as the queue has connections.
+
+        Args:
+            jobs: The jobs, which may be endless.
+        """
         async with AsyncExitStack() as stack:
             with suppress(JournalError):  # each upload says it, as it does all else
                 await stack.enter_async_context(self._shared.connected())

@@ -51,7 +51,11 @@ class SharedJournal(Protocol):
     """A journal that other processes write, too."""
 
     async def held(self, keys: Collection[str]) -> Collection[str]:
-        """Return those of `keys` that a process has now, or fewer of them; takes no lock for long."""
+        """Return those of `keys` that a process has now, or fewer of them; takes no lock for long.
+
+        Args:
+            keys: The keys that are asked for.
+        """
 
 
 @runtime_checkable

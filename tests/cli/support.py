@@ -6,11 +6,14 @@ import json
 import signal
 import subprocess
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from attrs import frozen
+from jsonschema import Draft202012Validator
 
+from asyncsdk.cli.schema import Kind, schema_for
 from asyncsdk.cli.signals import Stop
 
 
@@ -30,7 +33,19 @@ class Ran:
 
     @property
     def records(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.out.splitlines()]
+        """The lines of `--json`, each as `asyncsdk schema` has it."""
+        records = [json.loads(line) for line in self.out.splitlines()]
+        for record in (record for record in records if isinstance(record, dict)):
+            if "bytes_resumed" in record:
+                line_of("upload").validate(record)
+            elif record.keys() >= {"usage", "files"}:
+                line_of("edit").validate(record)
+        return records
+
+
+@cache
+def line_of(kind: Kind) -> Draft202012Validator:
+    return Draft202012Validator(schema_for(kind))
 
 
 def disarm(stop: Stop) -> None:

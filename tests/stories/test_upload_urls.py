@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import random
-import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,7 @@ from asyncsdk.server import Fault, LocalServer
 from asyncsdk.uploads.resuming.resume import replay
 from asyncsdk.uploads.sources import remote_source
 from tests.jsonl import json_lines
+from tests.pages import blocks_of
 from tests.remote.conftest import IMPATIENT
 from tests.remote.web import WebStore, web_store
 from tests.stories.support import MIB, REFUSE_THE_REST
@@ -436,11 +436,10 @@ async def test_nothing_of_a_credential_is_kept(
     assert set(web.queries) == {"X-Signature=canary-2", ""}
 
 
-async def test_the_recipe_of_the_readme_does_what_it_says(
+async def test_the_recipe_of_the_guide_does_what_it_says(
     server: LocalServer, journal: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    (recipe,) = [code for code in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "from_a_bucket" in code]
+    (recipe,) = [block.code for block in blocks_of("docs/streams.md") if "from_a_bucket" in block.code]
     for name, value in {"API_KEY": "sk-test", "BASE_URL": server.url}.items():
         monkeypatch.setenv(f"OPENAI_{name}", value)
     monkeypatch.setenv("ASYNCSDK_JOURNAL", str(journal))

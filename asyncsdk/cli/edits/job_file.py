@@ -11,11 +11,12 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from asyncsdk.api import ImageFile, ImageRef
+from asyncsdk.api import ImageRef
+from asyncsdk.cli.edits.job_fields import IGNORED, KNOWN, OVERLAYS, VALUES, as_meant, picture_misfit
 from asyncsdk.cli.edits.job_table import ignored_columns, near_field, table_rows
 from asyncsdk.cli.edits.job_text import BadRow, NumberedRow, document_rows, json_rows
 from asyncsdk.errors import ConfigurationError
-from asyncsdk.images.edit import EDIT_FIELDS, ImageEdit, address_of
+from asyncsdk.images.edit import ImageEdit, address_of
 from asyncsdk.remote.address import RemoteAddress, local_path, remote_address
 
 TABLES = frozenset({".csv", ".tsv"})
@@ -83,17 +84,7 @@ def _instead(foreign: tuple[str, str] | None) -> str | None:
     return None if foreign is None else f"it is {foreign[0]}, not a job file: {foreign[1]}"
 
 
-IGNORED = frozenset({"status", "error", "files"})  # what `failed.jsonl` has besides the fields of an edit
-KNOWN = IGNORED.union(name for name, about in EDIT_FIELDS.items() if about.in_job_file)
-_OVERLAYS = tuple(name for name, about in EDIT_FIELDS.items() if about.kind is ImageFile and name != "image")
-_JSON_TYPES: dict[type, tuple[type, str]] = {
-    int: (int, "a whole number"),
-    Mapping: (dict, "an object"),
-    bool: (bool, "true or false"),
-    str: (str, "text"),
-}
 _OF_REJECTS = frozenset({"id", "item"})
-_PICTURES = frozenset({"image", *_OVERLAYS})
 EVERY = slice(0, None)
 
 Row = ImageEdit | BadRow
@@ -149,7 +140,7 @@ def read_jobs(
 
 def edit_of(row: Mapping[str, Any], *, line: int, place: Place, defaults: Mapping[str, Any]) -> Row:
     """One row as an edit, or what is wrong with it."""
-    own = {name: _as_meant(name, value) for name, value in row.items() if name not in IGNORED and value is not None}
+    own = {name: as_meant(name, value) for name, value in row.items() if name not in IGNORED and value is not None}
     fields = {**defaults, **own}
     problem = _problem(own, fields)
     if problem is not None:
@@ -157,7 +148,7 @@ def edit_of(row: Mapping[str, Any], *, line: int, place: Place, defaults: Mappin
     images = fields["image"] if isinstance(fields["image"], list) else [fields["image"]]
     try:
         fields["image"] = [_picture(image, place) for image in images]
-        fields |= {name: _picture(own[name], place) for name in _OVERLAYS if name in own}
+        fields |= {name: _picture(own[name], place) for name in OVERLAYS if name in own}
     except (TypeError, ConfigurationError) as error:
         return BadRow(line, f"{str(error).removesuffix(' Nothing was sent.').removesuffix('.')}.")
     if "id" in fields:
@@ -168,7 +159,7 @@ def edit_of(row: Mapping[str, Any], *, line: int, place: Place, defaults: Mappin
 def row_of(edit: ImageEdit, edit_id: str) -> dict[str, Any]:
     """An edit as a job line that means the same in any directory."""
     images = [_named(image) for image in edit.image]
-    overlays = {name: _named(getattr(edit, name)) for name in _OVERLAYS if getattr(edit, name) is not None}
+    overlays = {name: _named(getattr(edit, name)) for name in OVERLAYS if getattr(edit, name) is not None}
     extra = {} if edit.extra is None else {"extra": dict(edit.extra)}
     return {"id": edit_id, "image": images[0] if len(images) == 1 else images, **overlays, **edit.options, **extra}
 
@@ -187,33 +178,8 @@ def _problem(own: Mapping[str, Any], fields: Mapping[str, Any]) -> str | None:
     missing = next((name for name in ("image", "prompt") if not fields.get(name)), None)
     if missing is not None:
         return f"{missing!r} is missing."
-    return next((problem for name, value in own.items() if (problem := _misfit(name, value))), None)
-
-
-def _as_meant(name: str, value: Any) -> Any:
-    """2.0 as 2: pandas writes such numbers in a column with a missing value."""
-    is_whole = name == "id" or (name in EDIT_FIELDS and EDIT_FIELDS[name].kind is int)
-    return int(value) if is_whole and isinstance(value, float) and value.is_integer() else value
-
-
-def _misfit(name: str, value: Any) -> str | None:
-    """What is wrong with the type of a field's value. Pictures are checked by `_picture`."""
-    if name in _PICTURES:
-        return None
-    kind, word = _JSON_TYPES[EDIT_FIELDS[name].kind]
-    if type(value) is not kind and not (name == "id" and type(value) is int):
-        return f"{name!r} is {value!r}, which is not {word}."
-    if isinstance(value, str) and name != "id" and not _is_text(value):  # files may have names that are not text
-        return f"{name!r} contains half a character, which is not text."
-    return None
-
-
-def _is_text(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    checked = ((name, value) for name, value in own.items() if name in VALUES)
+    return next((problem for name, value in checked if (problem := VALUES[name].misfit(name, value))), None)
 
 
 def beside_job_file(job_file: RemoteAddress, written: str) -> str:
@@ -229,12 +195,11 @@ def beside_job_file(job_file: RemoteAddress, written: str) -> str:
 
 
 def _picture(value: Any, place: Place) -> Path | str | ImageRef:
-    if isinstance(value, Mapping) and set(value) <= {"file_id", "image_url"}:
+    problem = picture_misfit(value)
+    if problem is not None:
+        raise TypeError(problem)
+    if isinstance(value, Mapping):
         return ImageRef(**value)
-    if not isinstance(value, str) or not value:
-        raise TypeError(f"a picture is a path, or an object with a file_id or an image_url, not {value!r}")
-    if value.startswith("data:"):
-        raise TypeError(f'a picture as text is written as {{"image_url": "{value[:60]}"}}')
     return place.picture(value)
 
 

@@ -24,7 +24,8 @@ from typing import Any
 
 from attrs import asdict, define, evolve, field, frozen
 
-from asyncsdk.cli.edits.job_file import IGNORED, row_of
+from asyncsdk.cli.edits.job_fields import IGNORED
+from asyncsdk.cli.edits.job_file import row_of
 from asyncsdk.cli.edits.messages import SAVED_ELSEWHERE, paid_before
 from asyncsdk.given import shown_as_url
 from asyncsdk.images.destination import NOT_DELIVERED

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from attrs import asdict
 
 from asyncsdk.images.billing import problem_of, status_of
 from asyncsdk.images.outcome import EditOutcome, Problem, Status
 from asyncsdk.models import Usage, to_json
+
+
+class EditLine(TypedDict):
+    """A line of `--json`; `error` is a Problem, `usage` what the edit cost in tokens, as the server reports it."""
+
+    id: str
+    status: Status
+    files: list[str]
+    usage: Usage | None
+    error: Problem | None
+    displaced: NotRequired[list[str]]
 
 
 def record_of(outcome: EditOutcome) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from asyncsdk.cli.uploads.messages import as_typed
 from asyncsdk.errors import AsyncSDKError, UploadBusyError
@@ -11,6 +11,41 @@ from asyncsdk.events import Progress
 from asyncsdk.given import shown_as_url
 from asyncsdk.models import File, to_json
 from asyncsdk.uploads.job import UploadResult
+
+
+class UploadProblem(TypedDict):
+    """What went wrong; see `error_of`."""
+
+    type: str
+    code: str | None
+    message: str
+    status_code: int | None
+    request_id: str | None
+    resumable: bool
+    advice: str
+
+
+class UploadLine(TypedDict):
+    """A line of `--json`: the API's Upload with its `file`, and how `source` was uploaded."""
+
+    id: str | None
+    object: str
+    bytes: int | None
+    created_at: NotRequired[int | None]
+    expires_at: NotRequired[int | None]
+    filename: NotRequired[str | None]
+    purpose: NotRequired[str | None]
+    status: NotRequired[str]
+    file: File | None
+    source: str
+    md5: str | None
+    bytes_sent: int
+    bytes_resumed: int
+    reused: bool
+    by_others: bool
+    duplicate_possible: bool
+    duplicates: list[str]
+    error: UploadProblem | None
 
 
 def uploaded(source: str, result: UploadResult) -> dict[str, Any]:

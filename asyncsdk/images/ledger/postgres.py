@@ -64,9 +64,14 @@ class PostgresLedger:
     async def open(self, directory: Path, options: Mapping[str, Any]) -> AsyncIterator[SharedLedger]:
         """Join the run that is alive, or begin one, for the length of the block.
 
-        `directory` is for what came in the place of pictures. `options` are compared as those of the ledger are.
+        Args:
+            directory: For what came in the place of pictures.
+            options: What all who join have to have alike.
 
-        Raises LedgerBusyError where the run that is alive has other options, LedgerRewoundError, LedgerError.
+        Raises:
+            LedgerBusyError: The run that is alive has other options.
+            LedgerRewoundError: The database lost what it had acknowledged.
+            LedgerError: It can't be read or written.
         """
         database, place, holder = self._database(), self.url.place, uuid.uuid4()  # a run that is over holds nothing
         with worded(place, sent=False):
@@ -99,7 +104,14 @@ class PostgresLedger:
 
     @asynccontextmanager
     async def look(self, directory: Path) -> AsyncIterator[SharedLedger]:
-        """Read it only, for the length of the block: what is claimed is a preview. Raises LedgerError."""
+        """Read it only, for the length of the block: what is claimed is a preview.
+
+        Args:
+            directory: As for `open`.
+
+        Raises:
+            LedgerError: It can't be read.
+        """
         database = self._database()
         shown = await self.show() or {}
         check_is_here(self.url.place, shown.get("options", {}))
@@ -116,7 +128,11 @@ class PostgresLedger:
         return json.loads(rows[0]["shown"]) if rows else None
 
     async def entries(self, status: str | None = None) -> AsyncIterator[dict[str, Any]]:
-        """Yield the edits that ended as `status` says, or all, by their keys."""
+        """Yield edits by their keys.
+
+        Args:
+            status: Those that ended so; None: all.
+        """
         after = ""
         while True:
             rows = await self._looked_up("edit_page", after, PAGE, status)
@@ -127,9 +143,14 @@ class PostgresLedger:
             after = rows[-1]["key"]
 
     async def release(self, keys: Sequence[str] | None, *, force: bool = False) -> tuple[list[str], dict[str, float]]:
-        """Let uncertain edits be sent again: those with these keys, or all.
+        """Let uncertain edits be sent again.
 
-        Returns the ids of those that are free now, and of the others from when on (unix time) they can be.
+        Args:
+            keys: Those of the edits; None: all.
+            force: Also those to which an answer may yet come.
+
+        Returns:
+            The ids of those that are free now, and of the others from when on (unix time) they can be.
         """
         await self._check_is_here()
         asked = None if keys is None else json.dumps(list(keys))

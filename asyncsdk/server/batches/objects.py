@@ -94,18 +94,30 @@ class StoredBatch:
 
     @property
     def created_at(self) -> int:
+        """When it was created, in unix seconds."""
         return int(self.came_at)
 
     @property
     def is_ended(self) -> bool:
+        """Whether its status does not change any more."""
         return self.status in ENDED
 
     def result_name(self, kind: Literal["output", "error"]) -> str:
-        """The name of a file with its results."""
+        """The name of a file with its results.
+
+        Args:
+            kind: Which of the two.
+        """
         return f"{self.id}_{kind}.jsonl"
 
     def entered(self, status: BatchStatus, now: int, **changes: Any) -> StoredBatch:
-        """The batch in its next status."""
+        """The batch in its next status.
+
+        Args:
+            status: The status.
+            now: When it was reached, in unix seconds.
+            **changes: What else is another.
+        """
         return evolve(self, status=status, times={**self.times, status: now}, **changes)
 
     def restarted(self) -> StoredBatch:

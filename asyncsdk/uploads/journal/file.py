@@ -161,7 +161,11 @@ class FileJournal:
     ) -> AbstractAsyncContextManager[Log]:
         """Own `key` for the length of the block, as `Journal.claim` describes.
 
-        `small` is for a key with few records: it shares a segment with others, unless it has a folder already.
+        Args:
+            key: As there.
+            wait: As there.
+            on_busy: As there.
+            small: Whether the key has few records: it shares a segment with others, unless it has a folder already.
         """
         check_key(key)
         if small and self._small.works:

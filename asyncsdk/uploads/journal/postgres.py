@@ -225,7 +225,11 @@ class PostgresJournal:
         return await self._purge(time.time() if now is None else now, seconds=math.inf)
 
     async def purge_daily(self, now: float) -> None:
-        """Purge, if no process did so for a day, for a moment: each key gets its turn some day."""
+        """Purge, if no process did so for a day, for a moment: each key gets its turn some day.
+
+        Args:
+            now: Unix time in seconds.
+        """
         if not purge_is_due(self._purged_at, now):
             return
         self._purged_at = now
@@ -240,7 +244,11 @@ class PostgresJournal:
 
     @contextmanager
     def worded(self, say: Callable[[str, DatabaseFault], JournalError]) -> Iterator[None]:
-        """Raise what the database can't do as the JournalError that `say` makes of it."""
+        """Raise what the database can't do as a JournalError.
+
+        Args:
+            say: Makes it, of the URL for people and the fault.
+        """
         try:
             yield
         except DatabaseFault as failed:

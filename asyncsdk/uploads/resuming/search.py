@@ -33,7 +33,12 @@ class QuickSearch(Protocol):
     """A journal that knows how its uploads began without reading all of them."""
 
     async def openings(self, *, above: int, since: float) -> Iterable[Opened]:
-        """Return how all uploads of files of more than `above` bytes began that did so `since` (unix time), or more."""
+        """Return how all uploads that are meant began, or more.
+
+        Args:
+            above: Of files of more than so many bytes.
+            since: That began then or later, in unix seconds.
+        """
 
 
 @runtime_checkable
@@ -41,7 +46,11 @@ class Searchable(Protocol):
     """A journal that finds what is about an upload or a File without parsing all of it."""
 
     async def entries_with(self, values: Collection[str | int]) -> Sequence[JournalEntry]:
-        """Return all keys in whose records one of `values` is, and maybe others; takes no lock."""
+        """Return all keys in whose records one of `values` is, and maybe others; takes no lock.
+
+        Args:
+            values: Ids, names and sizes.
+        """
 
 
 @runtime_checkable

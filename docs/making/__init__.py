@@ -1,0 +1,1 @@
+"""How the site is made of the pages, the docstrings, the commands and the errors."""

@@ -1,0 +1,35 @@
+"""The page of the commands, from the commands themselves: what `--help` shows of each, and its examples."""
+
+from __future__ import annotations
+
+import re
+
+from asyncsdk.cli.app import make_app
+from asyncsdk.cli.help import EXAMPLES, TOPICS
+
+_HEADING = re.compile(r"^#{2,3} asyncsdk (.*)$", re.MULTILINE)
+_NOT_TAKEN = re.compile(r", --(?:no|empty)-[\w-]+(?=[ ,`][^:]*`?:)| \*\[default: (?:False|\(\))\]\*")
+
+
+def commands_page() -> str:
+    """All commands with their options, and the pages of `asyncsdk help`."""
+    text = make_app().generate_docs(output_format="markdown")
+    _, *parts = _HEADING.split(text)
+    sections = [_section(name, body) for name, body in zip(parts[::2], parts[1::2], strict=True)]
+    topics = [_topic(page) for page in TOPICS.values()]
+    return "\n\n".join([*sections, *topics])
+
+
+def _section(name: str, body: str) -> str:
+    level = "##" if " " not in name else "###"
+    plain = (
+        _NOT_TAKEN.sub("", body).replace("console\n", "text\n").replace(f"asyncsdk {name} {name} ", f"asyncsdk {name} ")
+    )
+    plain = re.sub(r"^\*\*(.+)\*\*:$", r"**\1**", plain, flags=re.MULTILINE).replace("\n* ", "\n- ").strip()
+    examples = "\n".join(EXAMPLES.get(name, ()))
+    return f"{level} asyncsdk {name}\n\n{plain}\n\n```text\n{examples}\n```"
+
+
+def _topic(page: str) -> str:
+    title, _, body = page.partition("\n\n")
+    return f"## {title}\n\n```text\n{body}\n```"

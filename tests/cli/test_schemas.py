@@ -1,0 +1,98 @@
+"""`asyncsdk schema`: what it prints is what the program takes and writes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from asyncsdk.cli.edits.job_fields import IGNORED, PICTURES, REFERENCES, VALUES, job_schema
+from asyncsdk.cli.edits.job_file import Place, edit_of
+from asyncsdk.cli.edits.job_text import BadRow
+from asyncsdk.images.edit import EDIT_FIELDS
+from tests.cli.support import MakeFile, Run
+from tests.stories.pictures import photo
+
+JOB = Draft202012Validator(job_schema())
+PLACE = Place(Path("/jobs"), lambda _: True)
+TEXTS = st.text(max_size=3) | st.sampled_from(["", "data:,x", "data", "a.png", "\ud800", "a\n", "\ud800\n"])
+PLAIN = st.none() | st.booleans() | st.integers(-3, 20) | st.floats(allow_nan=False, allow_infinity=False) | TEXTS
+REFERENCE = st.dictionaries(st.sampled_from([*REFERENCES, "other"]), PLAIN, max_size=3)
+PICTURE = TEXTS | REFERENCE | PLAIN | st.just({"file_id": "file-1"})
+ANY = PLAIN | st.lists(PICTURE, max_size=3) | REFERENCE
+NAMES = st.sampled_from([*PICTURES, *VALUES, *sorted(IGNORED)]) | st.sampled_from(["promt", "line", "name", "zzz"])
+ROWS = st.dictionaries(NAMES, ANY, max_size=4)
+LIKELY = st.fixed_dictionaries(
+    {"image": PICTURE | st.lists(PICTURE, max_size=3)},
+    optional={"prompt": TEXTS | PLAIN, "mask": PICTURE, "n": PLAIN, "id": PLAIN, "stream": PLAIN, "svg": ANY},
+)
+
+
+def is_taken(row: dict[str, Any]) -> bool:
+    """By the check of a run that has a `--prompt`."""
+    return not isinstance(edit_of(row, line=1, place=PLACE, defaults={"prompt": "x"}), BadRow)
+
+
+@given(ROWS | LIKELY | st.builds(lambda one, two: one | two, LIKELY, ROWS))
+def test_the_schema_of_a_job_takes_what_the_check_takes_and_nothing_else(row: dict[str, Any]) -> None:
+    assert JOB.is_valid(row) == is_taken(row), [error.message for error in JOB.iter_errors(row)]
+
+
+@pytest.mark.parametrize("name", VALUES)
+@pytest.mark.parametrize("value", [None, True, 0, 7, 2.0, 2.5, "", "text", "\ud800", {}, {"a": 1}, []])
+def test_so_for_each_kind_of_value_of_each_field(name: str, value: object) -> None:
+    row = {"image": "a.png", name: value}
+    assert JOB.is_valid(row) == is_taken(row)
+
+
+def test_every_field_of_a_job_is_in_its_schema_and_says_what_it_is() -> None:
+    described = {name for name, schema in job_schema()["properties"].items() if schema["description"]}
+    assert described == {name for name, about in EDIT_FIELDS.items() if about.in_job_file} | IGNORED
+
+
+def test_an_unknown_field_is_said_to_be_none_of_an_edit() -> None:
+    (error,) = JOB.iter_errors({"image": "a.png", "promt": "x"})
+    assert list(error.path) == ["promt"]
+    assert error.schema["errorMessage"].startswith("This is not a field of an edit.")
+
+
+@pytest.mark.parametrize("kind", ["job", "upload", "edit"])
+def test_each_schema_is_printed_and_is_one(run: Run, kind: str) -> None:
+    ran = run("schema", kind)
+    assert ran.code == 0
+    Draft202012Validator.check_schema(json.loads(ran.out))
+
+
+def test_the_lines_of_upload_are_as_its_schema_says(run: Run, make_file: MakeFile) -> None:
+    line = Draft202012Validator(json.loads(run("schema", "upload").out))
+    sent = run("upload", make_file(3000), "--purpose", "batch", "--json").records
+    posted = run("upload", make_file(10, "b.bin"), "--purpose", "batch", "--json", "--method", "files").records
+    bad = run("upload", "missing.bin", "--purpose", "batch", "--json").records
+    assert [bool(record["error"]) for record in (*sent, *posted, *bad)] == [False, False, True]
+    for record in (*sent, *posted, *bad):
+        line.validate(record)
+    assert not line.is_valid({name: value for name, value in sent[0].items() if name != "md5"})
+
+
+def test_the_lines_of_edit_and_edit_many_are_as_their_schema_says(run: Run, tmp_path: Path) -> None:
+    line = Draft202012Validator(json.loads(run("schema", "edit").out))
+    picture = photo(tmp_path / "one.png")
+    jobs = tmp_path / "jobs.jsonl"
+    jobs.write_text(
+        "".join(json.dumps({"image": str(picture), "prompt": word}) + "\n" for word in ("hat", "forbidden"))
+    )
+    one = run("edit", picture, "-p", "hat", "-o", "out", "--json").records
+    many = run("edit-many", jobs, "-o", "many", "--json").records
+    again = run("edit-many", jobs, "-o", "many", "--json").records
+    assert [record["status"] for record in one] == ["done"]
+    assert {record["status"] for record in many} == {"done", "refused"}
+    assert "skipped" in {record["status"] for record in again}
+    for record in (*one, *many, *again):
+        line.validate(record)
+    assert not line.is_valid(one[0] | {"status": "fine"})
+    assert not line.is_valid(one[0] | {"more": 1})

@@ -1,0 +1,98 @@
+"""The site: its pages are gathered without a dead link, and each is there as Markdown. The gate builds it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from docs.__main__ import PARTS, build, make_room
+from docs.making.checking import problems_of
+from docs.making.forms import llms_txt, plain_forms
+from docs.making.gathering import DeadLinkError, gather
+from tests.pages import ROOT
+
+
+def test_all_pages_are_gathered_with_no_dead_link(tmp_path: Path) -> None:
+    gather(ROOT, tmp_path)
+    pages = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.md")}
+    assert {
+        "index.md",
+        "start.md",
+        "api/uploads.md",
+        "commands.md",
+        "errors.md",
+        "changelog.md",
+        "security.md",
+    } <= pages
+    assert "### RateLimitError" in (tmp_path / "errors.md").read_text()
+    assert "### asyncsdk uploads resume" in (tmp_path / "commands.md").read_text()
+
+
+def test_a_dead_link_is_named_with_its_page(tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    (copy / "docs").mkdir(parents=True)
+    for name in ("index", "commands", "errors", "performance", "configuration", "many-machines"):
+        (copy / "docs" / f"{name}.md").write_text("# A\n")
+    (copy / "docs" / "news.md").write_text("# News\n\n[a](gone.md) [b](errors.md#gone) [c](errors.md#a)\n")
+    with pytest.raises(DeadLinkError) as dead:
+        gather(copy, tmp_path / "pages")
+    named = str(dead.value).splitlines()
+    assert "news.md: gone.md leads to no page" in named
+    assert "news.md: errors.md#gone leads to no heading" in named
+    assert not any("errors.md#a " in line for line in named)
+
+
+def test_each_page_is_there_as_markdown_and_llms_txt_lists_it(tmp_path: Path) -> None:
+    gather(ROOT, tmp_path)
+    forms = plain_forms(tmp_path)
+    listed = llms_txt(tmp_path)
+    assert listed.startswith("# asyncsdk\n\n> Sends large files")
+    for page in ("start.md", "edit-many.md", "api/edits.md", "errors.md"):
+        assert f"]({page}): " in listed
+        assert "{toctree}" not in forms[page]
+        assert "<!--" not in forms[page]
+
+
+def test_a_page_with_a_link_to_nothing_or_with_what_is_elsewhere_is_named(tmp_path: Path) -> None:
+    (tmp_path / "api").mkdir()
+    (tmp_path / "api" / "a.html").write_text(
+        '<a href="../b.html#x">b</a><a href="https://x.example/">x</a><a href="#here">h</a><img src="gone.png">'
+    )
+    (tmp_path / "b.html").write_text('<script src="https://x.example/x.js"></script><a href="/api/a.html">a</a>')
+    assert list(problems_of(tmp_path)) == [
+        "api/a.html: gone.png is not there",
+        "b.html: /api/a.html is not there",
+        "b.html: https://x.example/x.js is loaded from elsewhere",
+    ]
+
+
+def test_a_directory_with_anything_that_no_build_made_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    for name in ("html/index.html", "thesis/chapter.txt"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text("mine")
+    with pytest.raises(SystemExit, match="'thesis', which no build made"):
+        build(tmp_path)
+    assert {path.read_text() for path in tmp_path.rglob("*.*")} == {"mine"}
+    assert len(list(tmp_path.rglob("*.*"))) == 2
+
+
+def test_what_an_earlier_build_left_is_removed(tmp_path: Path) -> None:
+    for part in PARTS:
+        (tmp_path / part).mkdir()
+        (tmp_path / part / "old.html").touch()
+    make_room(tmp_path)
+    assert not list(tmp_path.iterdir())
+    make_room(tmp_path / "not there yet")
+
+
+def test_statuses_and_exit_codes_can_be_searched(tmp_path: Path) -> None:
+    build_main = pytest.importorskip("sphinx.cmd.build", reason="the extra `docs` is not installed").build_main
+    pages, html = tmp_path / "pages", tmp_path / "html"
+    pages.mkdir()
+    (pages / "index.md").write_text("# A page\n\nA 429 of 98765 bytes.\n")
+    assert build_main(["-q", "-W", "-d", str(tmp_path / "cache"), "-c", str(ROOT / "docs"), str(pages), str(html)]) == 0
+    index = (html / "searchindex.js").read_text()
+    assert '"429":0' in index
+    assert "98765" not in index
+    assert r"queryTerm.match(/^\d+$/)" not in (html / "_static" / "searchtools.js").read_text()
