@@ -204,7 +204,7 @@ async def test_processes_that_are_over_leave_one_row_that_counts_as_they_did(
             await ledger.intend(name, id=name, n=1)
             await ledger.end(name, "done", id=name, usage=USAGE)
     async with PostgresLedger(database_url).open(tmp_path, {}) as ledger:
-        assert (await ledger.claim([], max_edits=3, max_tokens=None)).spent == Spent(3, 15)
+        assert (await ledger.claim([], max_edits=3, max_tokens=None)).spent == Spent(3, 15, unpriced=15)
         assert postgres_server.sql("select count(*) from asyncsdk.ledger_worker", database=database) == "2"
 
 
@@ -225,4 +225,4 @@ async def test_a_late_answer_ends_an_edit_that_another_has_claimed_and_not_start
         [state] = await second.look_up(["a"])
         assert state is not None
         assert (state.status, state.files) == ("done", ("a.png",))
-        assert (await second.claim([], max_edits=None, max_tokens=None)).spent == Spent(1, 5)
+        assert (await second.claim([], max_edits=None, max_tokens=None)).spent == Spent(1, 5, unpriced=5)

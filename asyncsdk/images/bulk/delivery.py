@@ -222,12 +222,11 @@ class LedgerWriter:
         """The directory of what came in the place of its pictures; None: it is not kept."""
         return None if self._ledger is None else self._ledger.directory / RAW
 
-    async def intend(self) -> None:
-        """Record that it is about to be sent. Raises LedgerError."""
+    async def intend(self, cost: int | None = None) -> None:
+        """Record that it is about to be sent, and what it costs at most. Raises LedgerError."""
         if self._ledger is not None and self._prepared.item is not None:
-            await self._ledger.intend(
-                self._prepared.item, id=self._prepared.name, n=self._prepared.edit.n or 1, source=self._prepared.source
-            )
+            n, source = self._prepared.edit.n or 1, self._prepared.source
+            await self._ledger.intend(self._prepared.item, id=self._prepared.name, n=n, source=source, cost=cost)
 
     @property
     def may_send(self) -> bool:
@@ -239,8 +238,8 @@ class LedgerWriter:
         if self._ledger is not None and self._prepared.item is not None:
             self._ledger.release(self._prepared.item)
 
-    async def end(self, outcome: EditOutcome, names: tuple[str, ...] = ()) -> None:
-        """Record how it ended, with the names of its pictures. Raises LedgerError."""
+    async def end(self, outcome: EditOutcome, names: tuple[str, ...] = (), cost: int | None = None) -> None:
+        """Record how it ended, with the names of its pictures and what it cost. Raises LedgerError."""
         if self._ledger is None or self._prepared.item is None:
             return
         result = outcome.result
@@ -251,6 +250,7 @@ class LedgerWriter:
             problem=outcome.problem,
             files=names,
             usage=outcome.usage,
+            cost=cost,
             images=None if result is None else len(result.images),
             request_id=None if result is None else result.request_id,
         )

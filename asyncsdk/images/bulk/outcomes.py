@@ -15,6 +15,7 @@ from asyncsdk.error_details import LedgerDamage
 from asyncsdk.images.bulk.intake import PreparedEdit
 from asyncsdk.images.bulk.run import BulkRun
 from asyncsdk.images.bulk.worker import EditWorker
+from asyncsdk.images.costs.money import NANOS
 from asyncsdk.images.edit import ImageEdit
 from asyncsdk.images.outcome import EditOutcome
 from asyncsdk.models import Usage
@@ -33,6 +34,8 @@ class Outcomes:
     Attributes:
         counts: How many edits have ended so far, by status.
         usage: The tokens of all edits that were paid in this run, as far as the server reported them.
+        cost: What they cost in dollars, as far as the prices of their models are known.
+        unpriced_tokens: How many of these tokens have a price that is not known.
         images_made: How many pictures were made in this run.
         concurrency: How many edits run at a time: fewer than requested where this process may open too few files.
         in_flight: How many edits are at the server, on their way there, or being saved. A stop awaits them.
@@ -81,6 +84,16 @@ class Outcomes:
     def usage(self) -> Usage:
         """The tokens of all edits that were paid in this run, as far as the server reported them."""
         return self._run.usage
+
+    @property
+    def cost(self) -> float:
+        """What all edits of this run cost in dollars, as far as the prices of their models are known."""
+        return self._run.cost / NANOS
+
+    @property
+    def unpriced_tokens(self) -> int:
+        """How many tokens of this run have a price that is not known."""
+        return self._run.unpriced
 
     @property
     def images_made(self) -> int:

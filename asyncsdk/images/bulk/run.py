@@ -24,6 +24,7 @@ from asyncsdk.images.bulk.delivery import Save
 from asyncsdk.images.bulk.intake import EditIntake
 from asyncsdk.images.bulk.lifecycle import EditLifecycle
 from asyncsdk.images.bulk.policy import Limits, OnUncertain
+from asyncsdk.images.costs.pricing import Pricing
 from asyncsdk.images.ledger import Ledger
 from asyncsdk.images.outcome import EditOutcome
 from asyncsdk.limiter import RateLimiter
@@ -61,12 +62,16 @@ class BulkRun:
     ledger: Ledger | None = None
     save: Save | None = None
     concurrency: int = 1
+    pricing: Pricing | None = None
     answered: bool = field(default=False, init=False)
     stopping: bool = field(default=False, init=False)
     reason: Exception | None = field(default=None, init=False)
     counts: Counter[str] = field(factory=Counter, init=False)
     usage: Usage = field(factory=Usage, init=False)
     images_made: int = field(default=0, init=False)
+    cost: int = field(default=0, init=False)  # of what is paid in this run, in billionths of a dollar
+    unpriced: int = field(default=0, init=False)  # tokens of it whose price is not known
+    _settled: anyio.Event = field(factory=anyio.Event, init=False)
     untaken: dict[int, EditOutcome] = field(factory=dict, init=False)  # ended, and not given to the caller yet
     workers: set[Worker] = field(factory=set, init=False)
     reading: anyio.CancelScope = field(factory=anyio.CancelScope, init=False)  # of the caller's edits, for `stop`
@@ -152,6 +157,24 @@ class BulkRun:
         )
         if is_unusable and not was_lost:
             self.count_response(recorded, is_usable=False)
+
+    async def make_room(self, most: int | None) -> None:
+        """Wait while an edit that costs `most` at most has no room, and what is in flight may yet cost less."""
+        while not self.limits.has_room(most) and self.limits.may_have_room:
+            await self._settled.wait()
+
+    def settle(self, most: int | None, cost: int | None, usage: Usage | None = None) -> None:
+        """Count what an edit cost in the place of what it costs at most."""
+        self.limits.settle(most, cost)
+        self.note_settled()
+        if usage is not None:
+            self.cost += cost or 0
+            self.unpriced += (usage.total_tokens or 0) if cost is None else 0
+
+    def note_settled(self) -> None:
+        """Those that wait for room look again."""
+        self._settled.set()
+        self._settled = anyio.Event()
 
     def take_reason(self) -> Exception | None:
         """Why it stopped before its end, once; limits are reported with their final counts."""

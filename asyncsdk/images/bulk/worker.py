@@ -16,6 +16,7 @@ from asyncsdk.images.bulk.delivery import LedgerWriter, ResultWriter
 from asyncsdk.images.bulk.intake import PreparedEdit
 from asyncsdk.images.bulk.lifecycle import EditLifecycle
 from asyncsdk.images.bulk.run import BulkRun
+from asyncsdk.images.costs.money import NANOS
 from asyncsdk.images.ledger import ClaimLostError
 from asyncsdk.images.outcome import EditOutcome, shortfall
 from asyncsdk.images.result import EditResult, keep_raw
@@ -47,6 +48,8 @@ class EditWorker:
     _writer: ResultWriter | None = field(default=None, init=False)
     _recording: anyio.CancelScope = field(factory=anyio.CancelScope, init=False)
     _has_left: bool = field(default=False, init=False)
+    _cost: int | None = field(default=None, init=False)  # what it did cost
+    _most: int | None = field(default=None, init=False)  # what one attempt costs at most, in billionths of a dollar
 
     def __attrs_post_init__(self) -> None:
         self._ledger = LedgerWriter(self.run.ledger, self.prepared)
@@ -107,11 +110,15 @@ class EditWorker:
     async def _before_attempt(self) -> None:
         """Wait for the rate limit, and record in the ledger that it is about to be sent."""
         self.run.limits.check()  # at once, not after a wait for the rate
+        if self.run.pricing is not None and self._most is None:
+            self._most = self.run.pricing.most(self.prepared.edit, self.prepared.loaded.images)
+        await self.run.make_room(self._most)
         self._permit = await self.run.limiter.acquire(self.prepared.edit.input_images)
+        await self.run.make_room(self._most)
         await anyio.lowlevel.checkpoint_if_cancelled()
-        self.run.limits.begin()
+        self.run.limits.begin(self._most)
         self.lifecycle = self.lifecycle.to("counted")
-        await self._ledger.intend()
+        await self._ledger.intend(self._most)
         self.lifecycle = self.lifecycle.to("intended")
         await anyio.lowlevel.checkpoint_if_cancelled()
         self._allow_retries()
@@ -146,13 +153,16 @@ class EditWorker:
         """An attempt failed: an edit that was surely not done does not count."""
         if isinstance(error, RateLimitError) and self._permit is not None:
             self.run.limiter.refused(error, self._permit)
-        if not isinstance(error, ChargeUnknownError):
+        if isinstance(error, ChargeUnknownError):
+            self.run.settle(self._most, None)
+        else:
             self._release()
         self.lifecycle = self.lifecycle.failed(error)
 
     def _release(self) -> None:
         if self.lifecycle.is_under_way:
-            self.run.limits.take_back()
+            self.run.limits.take_back(self._most)
+            self.run.note_settled()
         if self.lifecycle.is_written:
             self._ledger.release()
         self.lifecycle = self.lifecycle.to("waiting")
@@ -183,6 +193,8 @@ class EditWorker:
             self.run.intake.target,
             partial(_wait_until_alone, self.run),
         )
+        self._cost = self._cost_of(result)
+        self.run.settle(self._most, self._cost, result.usage)
         self.run.spend(result.usage)
         if self._permit is not None:
             self.run.limiter.accepted(self._permit)
@@ -204,6 +216,7 @@ class EditWorker:
         if self.lifecycle.stage == "answered" and self._writer is not None:
             return await self._end(self._writer.failure(why))
         if self.lifecycle.stage == "sent":
+            self.run.settle(self._most, None)
             return await self._end(charge_unknown(why))
         self._release()
         return None if self.lifecycle.lost is None else await self._end(self.lifecycle.lost)
@@ -219,12 +232,16 @@ class EditWorker:
             if self.lifecycle.lost is not None and self.lifecycle.lost is not error:
                 await self._with_raw(self.lifecycle.lost)  # of an earlier attempt, which may have been paid too
             try:
-                await self._ledger.end(outcome, () if self._writer is None else self._writer.names)
+                await self._ledger.end(outcome, () if self._writer is None else self._writer.names, self._cost)
                 if self._writer is not None and error is None:
                     await self._writer.settle()
             except LedgerError as failure:
                 self.run.halt(failure)
         return outcome
+
+    def _cost_of(self, result: EditResult) -> int | None:
+        pricing = self.run.pricing
+        return None if pricing is None else pricing.cost(self.prepared.edit, result.usage)
 
     async def _with_raw(self, error: Exception | None) -> Exception | None:
         """Save what came in the place of images, and return `error` with those files."""
@@ -246,6 +263,7 @@ class EditWorker:
             displaced_objects=() if self._writer is None else self._writer.displaced.objects,
             result=result,
             usage=None if result is None else result.usage,
+            cost=None if self._cost is None else self._cost / NANOS,
             problem=problem if problem is not None or result is None else shortfall(result),
             error=error,
         )

@@ -65,8 +65,19 @@ class Ledger(Protocol):
     async def owners_of(self, stems: Sequence[str]) -> Sequence[KnownItem | None]:
         """The edits that have, or may have, pictures of these names: relative to the target, no suffix."""
 
-    async def intend(self, item: str, *, id: str, n: int, source: str | None = None) -> None:  # noqa: A002 - its name
-        """Return once it is written that `item` is about to be sent, with the name of its `n` pictures."""
+    async def intend(
+        self,
+        item: str,
+        *,
+        id: str,  # noqa: A002 - its name
+        n: int,
+        source: str | None = None,
+        cost: int | None = None,
+    ) -> None:
+        """Return once it is written that `item` is about to be sent, with the name of its `n` pictures.
+
+        `cost`: what it costs at most, in billionths of a dollar.
+        """
 
     def may_send(self, item: str) -> bool:
         """Whether the first byte of `item` may go out now: what `intend` wrote is true still, however long ago."""
@@ -83,6 +94,7 @@ class Ledger(Protocol):
         problem: Problem | None = None,
         files: tuple[str, ...] = (),
         usage: Usage | None = None,
+        cost: int | None = None,
         images: int | None = None,
         request_id: str | None = None,
     ) -> None:

@@ -120,15 +120,16 @@ class FileLedger:
         id: str,  # noqa: A002 - the name for the edit
         n: int,
         source: str | None = None,
+        cost: int | None = None,
     ) -> None:
         """Write down that `item` is about to be sent, with the name of its `n` pictures. Raises LedgerError.
 
-        `source` is a digest of where its first picture comes from.
+        `source` is a digest of where its first picture comes from; `cost` is what it costs at most.
 
         Cancelled, it is taken back once it is written; where that can't be awaited, it counts as uncertain.
         """
-        origin = {} if source is None else {"source": source}
-        written = self._add({"t": "intent", "item": item, "id": id, "n": n, **origin})
+        known = {name: value for name, value in {"source": source, "cost": cost}.items() if value is not None}
+        written = self._add({"t": "intent", "item": item, "id": id, "n": n, **known})
         written.add_done_callback(_look_away)
         try:
             await asyncio.wait([written])
@@ -157,6 +158,7 @@ class FileLedger:
         problem: Problem | None = None,
         files: tuple[str, ...] = (),
         usage: Usage | None = None,
+        cost: int | None = None,
         images: int | None = None,
         request_id: str | None = None,
     ) -> None:
@@ -166,9 +168,9 @@ class FileLedger:
             fields["usage"] = usage_fields(usage)
         if problem is not None:
             fields["problem"] = problem_fields(problem)
-        await self._write(
-            {"t": status, "item": item, "id": id} | {name: value for name, value in fields.items() if value}
-        )
+        known = {} if cost is None else {"cost": cost}
+        known |= {name: value for name, value in fields.items() if value}
+        await self._write({"t": status, "item": item, "id": id} | known)
 
     async def moved(self, item: str, files: Mapping[str, str]) -> None:
         """Write down that pictures of `item` are moved aside for those of another: from where to where each."""

@@ -93,7 +93,7 @@ class PostgresLedger:
         """Read it only, for the length of the block: what is claimed is a preview. Raises LedgerError."""
         database = self._database()
         shown = await self.show() or {}
-        spent = Spent(shown.get("edits", 0), shown.get("tokens", 0))
+        spent = Spent(*(shown.get(name, 0) for name in ("edits", "tokens", "cost", "unpriced")))
         async with database.session():
             yield SharedLedger(
                 place=self.url.place, directory=directory, run=-1, begun=time.time(), terms=self.terms, options="",
@@ -187,6 +187,6 @@ def _other_options(place: str, mine: Mapping[str, str], live: Mapping[str, str],
 
 
 def _entry(row: Any) -> dict[str, Any]:
-    fields = {name: row[name] for name in ("id", "status", "epoch", "n", "request_id", "at", "started")}
+    fields = {name: row[name] for name in ("id", "status", "epoch", "n", "request_id", "at", "started", "cost")}
     fields |= {name: json.loads(row[name]) for name in ("files", "usage", "problem", "late") if row[name] is not None}
     return {name: value for name, value in fields.items() if value is not None}

@@ -1,0 +1,32 @@
+"""What an edit will cost, before it is sent: from its fields and the sizes of its pictures, as a range (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from asyncsdk.images.costs.money import CostRange
+from asyncsdk.images.costs.prices import Bounds, PriceTable
+from asyncsdk.images.costs.tokens import Size, input_tokens, output_tokens, text_tokens
+from asyncsdk.images.edit import ImageEdit
+
+
+def estimate(edit: ImageEdit, prices: PriceTable, sizes: Sequence[Size | None] | None = None) -> CostRange | None:
+    """What `edit` costs if it is sent directly; None where its model has no price, or its tokens are not documented.
+
+    `sizes` are those of its pictures, as far as they are known. Each of its `n` pictures is charged for the input
+    again. The lower end takes nothing as cached.
+    """
+    price = prices.of(edit.model)
+    if price is None or price.tokens is None or edit.output_format == "svg":  # an SVG's model is charged beside it
+        return None
+    known = sizes if sizes is not None else [None] * len(edit.image)
+    overlays = (edit.mask is not None) + (edit.markup is not None)
+    text, image = text_tokens(edit.prompt), input_tokens(price.tokens, edit, known, overlays)
+    output = output_tokens(price.tokens, edit)
+    each = _priced(text, price.text.input), _priced(image, price.image.input), _priced(output, price.image.output or 0)
+    one, n = sum(each, CostRange()), edit.n or 1
+    return CostRange(one.low * n, one.high * n)
+
+
+def _priced(tokens: Bounds, rate: int) -> CostRange:
+    return CostRange(tokens[0] * rate, tokens[1] * rate)
