@@ -66,6 +66,8 @@ if TYPE_CHECKING:
     from asyncsdk.http.connection import create_ssl_context
     from asyncsdk.images.bulk.outcomes import Outcomes
     from asyncsdk.images.bulk.preview import EditPlan
+    from asyncsdk.images.costs.money import CostRange
+    from asyncsdk.images.costs.prices import ModelPrice, PriceTable
     from asyncsdk.images.edit import ImageEdit
     from asyncsdk.images.editor import ImageEditor
     from asyncsdk.images.ledger.postgres import PostgresLedger
@@ -114,6 +116,7 @@ __all__ = [
     "CompletionUnknownError",
     "ConfigurationError",
     "ConflictError",
+    "CostRange",
     "CredentialError",
     "DeletedFile",
     "EditError",
@@ -145,6 +148,7 @@ __all__ = [
     "LedgerRewoundError",
     "LimitReachedError",
     "MemoryJournal",
+    "ModelPrice",
     "ModerationBlockedError",
     "NotFoundError",
     "NotTheAPIError",
@@ -155,6 +159,7 @@ __all__ = [
     "PermissionDeniedError",
     "PostgresJournal",
     "PostgresLedger",
+    "PriceTable",
     "Problem",
     "Progress",
     "QuotaExceededError",
@@ -246,6 +251,8 @@ _HOMES = {
     ),
     "events": ("Progress", "RequestEvent", "UploadPhase"),
     "images.edit": ("ImageEdit",),
+    "images.costs.money": ("CostRange",),
+    "images.costs.prices": ("ModelPrice", "PriceTable"),
     "images.editor": ("ImageEditor",),
     "api": ("ImageRef", "ImageFile"),
     "images.ledger.postgres": ("PostgresLedger",),

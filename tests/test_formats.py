@@ -207,7 +207,9 @@ def without_costs(files: dict[str, bytes]) -> dict[str, bytes]:
 
 def _without_cost(line: bytes) -> bytes:
     content, mark, end = line.rpartition(b',"c":')
-    if not mark or zlib.crc32(content) != int(end[1:9], 16):  # a damaged line says nothing of what it was
+    if not mark:
+        return line
+    if zlib.crc32(content) != int(end[1:9], 16):  # a damaged line says nothing of what it was
         return re.sub(rb',"(cost|unpriced)":\d+', b"", content) + mark
     content = re.sub(rb',"(cost|unpriced)":\d+', b"", content)
     return content + mark + b'"%08x"}\n' % zlib.crc32(content)

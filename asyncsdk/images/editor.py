@@ -23,7 +23,7 @@ from asyncsdk.images.bulk.preview import EditPlan, PlanBuilder
 from asyncsdk.images.bulk.run import BulkRun
 from asyncsdk.images.costs.planned import PlannedCosts
 from asyncsdk.images.costs.pricing import Pricing
-from asyncsdk.images.costs.table import Prices, prices_from, today
+from asyncsdk.images.costs.table import Prices, current_prices, today
 from asyncsdk.images.edit import EditFields, ImageEdit, Picture
 from asyncsdk.images.ledger.file import FileLedger
 from asyncsdk.images.ledgers import ChosenLedger, LedgerPlace, database_of, directory_of, ledger_from, limits_with
@@ -303,7 +303,7 @@ class ImageEditor:
 
     async def _pricing(self, limits: Limits) -> Pricing:
         """The prices of a run. Raises ConfigurationError."""
-        return Pricing(await prices_from(self.prices), is_limited=limits.max_cost is not None)
+        return Pricing(await current_prices(self.prices), is_limited=limits.max_cost is not None)
 
     async def _intake(
         self,

@@ -90,7 +90,7 @@ async def edit_many(
     request, written = request_of(run), Out(output, goes_on=True)
     warn_of_the_future(run.redo, request["redo_before"])
     await check_page(run.gallery, place, stores)
-    dry = DryRun(rows, place, request, limits_of(run), stores, mode=progress, written=written)
+    dry = DryRun(rows, place, request, limits_of(run), stores, prices=run.prices, mode=progress, written=written)
     if run.dry_run:
         return await dry.show()
     forecast = None
@@ -102,7 +102,7 @@ async def edit_many(
     async with open_client(connection, connections=run.concurrency) as client:
         leftovers = await in_thread(leftovers_in, place.records, *rows.json_lines)
         report = Report(written, run.gallery is not None, frozenset(request["redo"]), leftovers)
-        editor = ImageEditor(client, remote_options=stores)
+        editor = ImageEditor(client, remote_options=stores, prices=run.prices)
         work = BulkEditing(editor, RescueQueue(report), place, run, request, report, stop, stores)
         work.done_before = forecast.plan.done if forecast is not None and forecast.plan is not None else 0
         return written.code(await work.go(rows, progress, output))
@@ -337,6 +337,9 @@ class BulkEditing:
             in_flight=self._outcomes.in_flight,
             images=self._outcomes.images_made,
             tokens=self._outcomes.usage.total_tokens or 0,
+            cost=self._outcomes.cost,
+            unpriced=self._outcomes.unpriced_tokens,
+            prices=self._outcomes.prices_read,
             seconds=time.monotonic() - self._began,
             holding=self._outcomes.rate_limit_wait,
             not_pictures=self._not_pictures,

@@ -36,6 +36,7 @@ class Outcomes:
         usage: The tokens of all edits that were paid in this run, as far as the server reported them.
         cost: What they cost in dollars, as far as the prices of their models are known.
         unpriced_tokens: How many of these tokens have a price that is not known.
+        prices_read: The day on which the prices were read, as YYYY-MM-DD.
         images_made: How many pictures were made in this run.
         concurrency: How many edits run at a time: fewer than requested where this process may open too few files.
         in_flight: How many edits are at the server, on their way there, or being saved. A stop awaits them.
@@ -94,6 +95,12 @@ class Outcomes:
     def unpriced_tokens(self) -> int:
         """How many tokens of this run have a price that is not known."""
         return self._run.unpriced
+
+    @property
+    def prices_read(self) -> str | None:
+        """The day on which the prices were read, as YYYY-MM-DD; None for a table without any."""
+        read = None if self._run.pricing is None else self._run.pricing.table.read
+        return None if read is None else read.isoformat()
 
     @property
     def images_made(self) -> int:

@@ -81,10 +81,14 @@ class ModelPrice:
 
 @frozen
 class PriceTable:
-    """The prices of all models that are known, by name. `origin` is where the table is from, for people."""
+    """The prices of all models that are known, by name.
+
+    `origin` is where the table is from, for people, and `entries` are what it was read from.
+    """
 
     models: Mapping[str, ModelPrice] = field(repr=False)
     origin: str = "the package"
+    entries: Mapping[str, Any] = field(factory=dict, repr=False, eq=False)
 
     def of(self, model: str | None) -> ModelPrice | None:
         """The price of a model; None for one that is not known, and where the server chooses."""
@@ -133,7 +137,7 @@ def read_table(text: str | bytes, origin: str) -> PriceTable:
         except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
             raise _unreadable(origin, f"{name}: {type(error).__name__}: {error}") from error
         table |= dict.fromkeys(names, price)
-    return PriceTable(table, origin)
+    return PriceTable(table, origin, models)
 
 
 def _unreadable(origin: str, reason: str) -> ConfigurationError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from datetime import UTC, date, datetime
 from functools import cache
@@ -11,6 +12,7 @@ from asyncsdk import files
 from asyncsdk.errors import ConfigurationError
 from asyncsdk.images.costs.prices import PriceTable, read_table
 
+logger = logging.getLogger(__name__)
 Prices = PriceTable | str | os.PathLike[str]
 
 _LARGEST = 2**20  # bytes
@@ -27,6 +29,14 @@ def packaged() -> PriceTable:
     text = get_data(__package__, "prices.json")
     assert text is not None  # noqa: S101 - part of the package
     return read_table(text, "the package")
+
+
+async def current_prices(given: Prices | None) -> PriceTable:
+    """As `prices_from`, with a warning in the log if they are old. Raises ConfigurationError."""
+    table = await prices_from(given)
+    if (warning := table.warning(today())) is not None:
+        logger.warning("%s", warning)
+    return table
 
 
 async def prices_from(given: Prices | None) -> PriceTable:

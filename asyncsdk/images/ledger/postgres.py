@@ -15,6 +15,7 @@ from attrs import define, field, setters
 
 from asyncsdk import tasks
 from asyncsdk.errors import LedgerBusyError
+from asyncsdk.images.costs.money import NANOS
 from asyncsdk.images.ledger.claims import rewound, worded
 from asyncsdk.images.ledger.index import Spent
 from asyncsdk.images.ledger.rows import ANSWER_LIMIT
@@ -187,6 +188,7 @@ def _other_options(place: str, mine: Mapping[str, str], live: Mapping[str, str],
 
 
 def _entry(row: Any) -> dict[str, Any]:
-    fields = {name: row[name] for name in ("id", "status", "epoch", "n", "request_id", "at", "started", "cost")}
+    fields = {name: row[name] for name in ("id", "status", "epoch", "n", "request_id", "at", "started")}
     fields |= {name: json.loads(row[name]) for name in ("files", "usage", "problem", "late") if row[name] is not None}
+    fields |= {} if row["cost"] is None else {"cost": row["cost"] / NANOS}
     return {name: value for name, value in fields.items() if value is not None}
