@@ -178,6 +178,7 @@ def _log(*, to_stderr: bool) -> None:
     logger.setLevel(logging.DEBUG if to_stderr else logging.WARNING)
     if not to_stderr:
         for name in (
+            "asyncsdk.images.bulk.model_ends",
             "asyncsdk.images.costs.table",
             "asyncsdk.images.ledgers",
             "asyncsdk.postgres.connection",

@@ -17,6 +17,7 @@ from asyncsdk.given import wrong_type
 from asyncsdk.images.bucket import Where, target_of
 from asyncsdk.images.bulk.delivery import Save
 from asyncsdk.images.bulk.intake import EditIntake, Intake, as_sent, read_and_check, thread_errors_typed
+from asyncsdk.images.bulk.model_ends import ModelEnds
 from asyncsdk.images.bulk.outcomes import Outcomes, outcomes_of
 from asyncsdk.images.bulk.policy import Limits, OnUncertain, Policy, cost_limit
 from asyncsdk.images.bulk.preview import EditPlan, PlanBuilder
@@ -241,6 +242,7 @@ class ImageEditor:
                 save=save,
                 concurrency=await _possible(concurrency),
                 pricing=pricing,
+                ends=ModelEnds(self.client),
             )
             yield await stack.enter_async_context(outcomes_of(run, edits))
 

@@ -154,6 +154,7 @@ def test_a_dry_run_needs_no_key_sends_nothing_and_tells_what_would_be(
     assert ran.out == (
         "1 to send, 1 refused (1 missing), 1 malformed; about 60 s at 3 images a minute.\n"
         "They count as 3 images against the rate limit: pictures, times n.\n"
+        "It costs about $0.00488 to $2.18, as a batch half (prices of 2026-11-29).\n"
     )
     assert "jobs.jsonl:2: it is not valid JSON" in ran.err
     assert "missing.png does not exist" in ran.err

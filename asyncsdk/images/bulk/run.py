@@ -23,6 +23,7 @@ from asyncsdk.errors import (
 from asyncsdk.images.bulk.delivery import Save
 from asyncsdk.images.bulk.intake import EditIntake
 from asyncsdk.images.bulk.lifecycle import EditLifecycle
+from asyncsdk.images.bulk.model_ends import ModelEnds
 from asyncsdk.images.bulk.policy import Limits, OnUncertain
 from asyncsdk.images.costs.pricing import Pricing
 from asyncsdk.images.ledger import Ledger
@@ -63,6 +64,7 @@ class BulkRun:
     save: Save | None = None
     concurrency: int = 1
     pricing: Pricing | None = None
+    ends: ModelEnds | None = None
     answered: bool = field(default=False, init=False)
     stopping: bool = field(default=False, init=False)
     reason: Exception | None = field(default=None, init=False)

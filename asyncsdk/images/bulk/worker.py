@@ -110,6 +110,8 @@ class EditWorker:
     async def _before_attempt(self) -> None:
         """Wait for the rate limit, and record in the ledger that it is about to be sent."""
         self.run.limits.check()  # at once, not after a wait for the rate
+        if self.run.ends is not None:
+            await self.run.ends.check(self.prepared.edit.model)
         if self.run.pricing is not None and self._most is None:
             self._most = self.run.pricing.most(self.prepared.edit, self.prepared.loaded.images)
         await self.run.make_room(self._most)
