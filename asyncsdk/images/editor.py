@@ -26,6 +26,7 @@ from asyncsdk.images.costs.planned import PlannedCosts
 from asyncsdk.images.costs.pricing import Pricing
 from asyncsdk.images.costs.table import Prices, current_prices, today
 from asyncsdk.images.edit import EditFields, ImageEdit, Picture
+from asyncsdk.images.idempotency import checked_header
 from asyncsdk.images.ledger.file import FileLedger
 from asyncsdk.images.ledgers import ChosenLedger, LedgerPlace, database_of, directory_of, ledger_from, limits_with
 from asyncsdk.images.pictures import LoadedEdit
@@ -55,14 +56,16 @@ class ImageEditor:
         check: Whether pictures and fields are checked against the API's known rules before they are sent.
         remote_options: For buckets, what `obstore.store.from_url` takes besides the URL, such as `region`, `endpoint`
             or `credential_provider`. None: obstore's environment variables alone.
-        prices: What models cost: a file in the form of `asyncsdk prices --json`, or a `PriceTable`. None: the table of
-            this version.
+        prices: What models cost: a file as `asyncsdk prices --json` prints it, or a `PriceTable`. None: our table.
+        idempotency_header: For a gateway that makes an edit once for each key in it, such as "Idempotency-Key"; not
+            OpenAI. `edit_many` asks again for a lost answer, within 12 hours of the first try.
     """
 
     client: Client
     check: bool = field(default=True, kw_only=True)
     remote_options: Mapping[str, Any] | RemoteStores | None = field(default=None, kw_only=True, repr=False)
     prices: Prices | None = field(default=None, kw_only=True, repr=False)
+    idempotency_header: str | None = field(default=None, kw_only=True, converter=checked_header)
     _stores: RemoteStores = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -243,6 +246,7 @@ class ImageEditor:
                 concurrency=await _possible(concurrency),
                 pricing=pricing,
                 ends=ModelEnds(self.client),
+                idempotency_header=self.idempotency_header,
             )
             yield await stack.enter_async_context(outcomes_of(run, edits))
 
@@ -319,6 +323,8 @@ class ImageEditor:
         few: int = 1,
     ) -> EditIntake:
         checked = self.check if check is None else check
+        if self.idempotency_header is not None:
+            policy = evolve(policy, now=time.time())
         if ledger is not None and policy.redo:
             policy = evolve(policy, redo_before=await ledger.redo_before(policy.redo_before))
         common: Any = {"policy": policy, "checked": checked, "target": target, "stores": self._stores}

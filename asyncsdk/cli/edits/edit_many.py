@@ -102,7 +102,9 @@ async def edit_many(
     async with open_client(connection, connections=run.concurrency) as client:
         leftovers = await in_thread(leftovers_in, place.records, *rows.json_lines)
         report = Report(written, run.gallery is not None, frozenset(request["redo"]), leftovers)
-        editor = ImageEditor(client, remote_options=stores, prices=run.prices)
+        editor = ImageEditor(
+            client, remote_options=stores, prices=run.prices, idempotency_header=run.idempotency_header
+        )
         work = BulkEditing(editor, RescueQueue(report), place, run, request, report, stop, stores)
         work.done_before = forecast.plan.done if forecast is not None and forecast.plan is not None else 0
         return written.code(await work.go(rows, progress, output))

@@ -95,6 +95,12 @@ class RunOptions:
     prices: Annotated[
         str | None, Parameter(metavar="FILE", help="What models cost, in the form of: asyncsdk prices --json.")
     ] = None
+    idempotency_header: Annotated[
+        str | None,
+        Parameter(
+            metavar="NAME", help="For a gateway that makes an edit once for each key in this header; not OpenAI."
+        ),
+    ] = None
     ledger: Annotated[
         str | None,
         Parameter(

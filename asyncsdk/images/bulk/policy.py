@@ -10,12 +10,13 @@ from attrs import define, field, frozen
 
 from asyncsdk.errors import ConfigurationError, LimitReachedError
 from asyncsdk.images.costs.money import NANOS, nanos_of, shown
+from asyncsdk.images.idempotency import is_known
 from asyncsdk.images.ledger.states import ItemState, is_not_delivered
 from asyncsdk.models import Usage
 
 OnUncertain = Literal["report", "retry", "stop"]
 EditStatus = Literal["new", "done", "failed", "refused", "uncertain"]
-Decision = Literal["send", "skip", "refused", "uncertain", "leave"]
+Decision = Literal["send", "ask again", "skip", "refused", "uncertain", "leave"]
 
 _FILTERS = frozenset({*get_args(EditStatus), "redo"})
 
@@ -34,14 +35,16 @@ def _names_if_any(names: Collection[str] | None) -> frozenset[str] | None:
 class Policy:
     """Which edits the caller wants to be sent again.
 
-    `redo` are ids that are sent again, unless that was done since `redo_before` (unix time). Raises ConfigurationError
-    for an unknown value.
+    `redo` are ids that are sent again, unless that was done since `redo_before` (unix time). `now` (unix time) is set
+    where the server knows an edit again by a key: a lost answer is asked for again. Raises ConfigurationError for an
+    unknown value.
     """
 
     on_uncertain: OnUncertain = "report"
     redo: frozenset[str] = field(default=frozenset(), converter=_names)
     redo_before: float = 0.0
     only: frozenset[str] | None = field(default=None, converter=_names_if_any)
+    now: float | None = None
 
     def __attrs_post_init__(self) -> None:
         if self.on_uncertain not in {"report", "retry", "stop"}:
@@ -72,6 +75,8 @@ class Policy:
             return "send" if self.only is not None and "refused" in self.only else "refused"
         if state is not None and is_not_delivered(state):
             return "uncertain"  # it is surely paid, and nothing of it is lost
+        if status == "uncertain" and state is not None and self.now is not None and is_known(state.tried, self.now):
+            return "ask again"
         if status == "uncertain":
             return "send" if self.on_uncertain == "retry" else "uncertain"
         return "send"
@@ -165,6 +170,10 @@ class Limits:
             raise self.reached(most)
         self.edits += 1
         self.cost += most or 0
+        self.in_flight += most or 0
+
+    def ask_again(self, most: int | None = None) -> None:
+        """Note that an edit of an earlier run, which counts already, is in flight again."""
         self.in_flight += most or 0
 
     def take_back(self, most: int | None = None) -> None:

@@ -65,6 +65,7 @@ class BulkRun:
     concurrency: int = 1
     pricing: Pricing | None = None
     ends: ModelEnds | None = None
+    idempotency_header: str | None = None
     answered: bool = field(default=False, init=False)
     stopping: bool = field(default=False, init=False)
     reason: Exception | None = field(default=None, init=False)

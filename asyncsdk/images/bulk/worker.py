@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 
 import anyio
@@ -17,6 +18,7 @@ from asyncsdk.images.bulk.intake import PreparedEdit
 from asyncsdk.images.bulk.lifecycle import EditLifecycle
 from asyncsdk.images.bulk.run import BulkRun
 from asyncsdk.images.costs.money import NANOS
+from asyncsdk.images.idempotency import EditKey
 from asyncsdk.images.ledger import ClaimLostError
 from asyncsdk.images.outcome import EditOutcome, shortfall
 from asyncsdk.images.result import EditResult, keep_raw
@@ -25,6 +27,7 @@ from asyncsdk.images.sending import as_charge_error, send
 from asyncsdk.models import ImagesResponse
 from asyncsdk.ratelimit import Permit
 from asyncsdk.retry import Retry, is_unreachable
+from asyncsdk.unique import token
 
 MOST_RETRIES = 10  # once the server has answered: refusals cost nothing, and the rate limiter keeps them few
 OUTAGE_SECONDS = 900.0  # how long a server that has answered may be out of reach before the run ends
@@ -48,11 +51,19 @@ class EditWorker:
     _writer: ResultWriter | None = field(default=None, init=False)
     _recording: anyio.CancelScope = field(factory=anyio.CancelScope, init=False)
     _has_left: bool = field(default=False, init=False)
+    _key: EditKey | None = field(default=None, init=False)
+    _is_known: bool = field(default=False, init=False)  # it is asked for again: to the server it is one edit
     _cost: int | None = field(default=None, init=False)  # what it did cost
     _most: int | None = field(default=None, init=False)  # what one attempt costs at most, in billionths of a dollar
 
     def __attrs_post_init__(self) -> None:
         self._ledger = LedgerWriter(self.run.ledger, self.prepared)
+        if self.run.idempotency_header is not None:
+            self._key = key_of(self.prepared, self._ledger.owner.apart, time.time())
+        if self.prepared.is_asked_again and self.prepared.before is not None:  # it counts, and is written down, already
+            self.lifecycle, self._is_known = EditLifecycle(lost=charge_unknown(EditError(ABANDONED))), True
+            self._most = self.prepared.before.cost
+            self.run.limits.ask_again(self._most)
         self._retry = Retry(
             self.run.client.max_retries,
             wait_out_outages=True,
@@ -91,7 +102,13 @@ class EditWorker:
     async def _send_and_save(self) -> EditOutcome | None:
         try:
             response = await tasks.await_foreign(
-                send(self.run.client, self.prepared.loaded, retry=self._retry, messages=self._messages)
+                send(
+                    self.run.client,
+                    self.prepared.loaded,
+                    retry=self._retry,
+                    messages=self._messages,
+                    headers=self._headers(),
+                )
             )
             return await self._save(response)
         except ClaimLostError:
@@ -109,18 +126,22 @@ class EditWorker:
 
     async def _before_attempt(self) -> None:
         """Wait for the rate limit, and record in the ledger that it is about to be sent."""
-        self.run.limits.check()  # at once, not after a wait for the rate
+        if not self._is_known:
+            self.run.limits.check()  # at once, not after a wait for the rate
         if self.run.ends is not None:
             await self.run.ends.check(self.prepared.edit.model)
-        if self.run.pricing is not None and self._most is None:
+        if self.run.pricing is not None and self._most is None and not self._is_known:
             self._most = self.run.pricing.most(self.prepared.edit, self.prepared.loaded.images)
-        await self.run.make_room(self._most)
+        room = 0 if self._is_known else self._most
+        await self.run.make_room(room)
         self._permit = await self.run.limiter.acquire(self.prepared.edit.input_images)
-        await self.run.make_room(self._most)
+        await self.run.make_room(room)
         await anyio.lowlevel.checkpoint_if_cancelled()
-        self.run.limits.begin(self._most)
+        if not self._is_known:
+            self.run.limits.begin(self._most)
         self.lifecycle = self.lifecycle.to("counted")
-        await self._ledger.intend(self._most)
+        if not self._is_known:
+            await self._ledger.intend(self._most, self._key)
         self.lifecycle = self.lifecycle.to("intended")
         await anyio.lowlevel.checkpoint_if_cancelled()
         self._allow_retries()
@@ -141,31 +162,44 @@ class EditWorker:
         # of a shared ledger, what may be paid is sent again by a later claim, once no answer to it can come any more
         is_ours = self._ledger.owner.apart is None
         how = self.run.on_uncertain if is_ours else "report"
-        return not self.run.stopping and self.lifecycle.may_try_again(error, how)
+        return not self.run.stopping and self.lifecycle.may_try_again(error, how, is_known=self._may_ask_again)
 
     def _on_wait(self, error: APIError, _: float) -> None:
         """An attempt failed, and another one follows."""
         failure = as_charge_error(error, self._messages)
         self._messages.clear()
-        self._attempt_failed(failure)
+        is_kept = self._may_ask_again and isinstance(failure, ChargeUnknownError)
+        self._attempt_failed(failure, is_followed=True)
+        self._is_known = self._is_known or is_kept
         self.run.count_unusable(failure, failure)
         self._is_out_of_reach = is_unreachable(error)
 
-    def _attempt_failed(self, error: APIError | ChargeUnknownError) -> None:
-        """An attempt failed: an edit that was surely not done does not count."""
+    @property
+    def _may_ask_again(self) -> bool:
+        """Whether the server surely knows the edit again, by its key."""
+        return self._key is not None and self._key.is_known(time.time())
+
+    def _headers(self) -> dict[str, str] | None:
+        name = self.run.idempotency_header
+        return None if name is None or self._key is None else {name: self._key.value}
+
+    def _attempt_failed(self, error: APIError | ChargeUnknownError, *, is_followed: bool = False) -> None:
+        """An attempt failed: an edit that was surely not done does not count. `is_followed`: by another attempt."""
         if isinstance(error, RateLimitError) and self._permit is not None:
             self.run.limiter.refused(error, self._permit)
-        if isinstance(error, ChargeUnknownError):
-            self.run.settle(self._most, None)
-        else:
+        if not isinstance(error, ChargeUnknownError) and not self._is_known:
             self._release()
+        elif not (is_followed and (self._is_known or self._may_ask_again)):
+            self.run.settle(self._most, None)
         self.lifecycle = self.lifecycle.failed(error)
 
     def _release(self) -> None:
-        if self.lifecycle.is_under_way:
+        if self._is_known:  # what was lost before counts, whatever becomes of this attempt
+            self.run.settle(self._most, None)
+        elif self.lifecycle.is_under_way:
             self.run.limits.take_back(self._most)
             self.run.note_settled()
-        if self.lifecycle.is_written:
+        if self.lifecycle.is_written and not self._is_known:
             self._ledger.release()
         self.lifecycle = self.lifecycle.to("waiting")
 
@@ -269,6 +303,20 @@ class EditWorker:
             problem=problem if problem is not None or result is None else shortfall(result),
             error=error,
         )
+
+
+def key_of(prepared: PreparedEdit, claim: str | None, now: float) -> EditKey:
+    """The key of an edit that is sent; of a ledger that machines share, that of its `claim`."""
+    if prepared.item is None:
+        return EditKey(token(), 0, now)
+    if claim is not None:
+        return EditKey(f"{prepared.item}{claim}", 0, now)
+    before = prepared.before
+    generation = 0 if before is None else before.generation
+    if prepared.is_asked_again and before is not None and before.tried is not None:
+        return EditKey(prepared.item, generation, before.tried)
+    is_redone = before is not None and (before.status == "done" or prepared.is_in_redo)
+    return EditKey(prepared.item, generation + is_redone, now)
 
 
 async def _wait_until_alone(run: BulkRun, error: Exception) -> None:

@@ -111,7 +111,9 @@ class LedgerIndex:
         before = self.states.get(key)
         before = None if before is None else before.alone()
         cost = cost_from(fields)
-        self.states.put(key, ItemState("sent", name, at, n=n, source=source, before=before, cost=cost))
+        self.states.put(
+            key, ItemState("sent", name, at, n=n, source=source, before=before, cost=cost, **key_fields(fields))
+        )
         self._edits += 1
         self._cost += cost or 0
         self._own(key, name, n)
@@ -129,7 +131,9 @@ class LedgerIndex:
         name, files = str(fields["id"]), tuple(map(str, fields.get("files", ())))
         usage, problem = usage_from(fields.get("usage")), problem_from(fields.get("problem"))
         sent = self.states.get(key)
-        was_sent, is_paid = sent is not None and sent.status == "sent", status in {"done", "uncertain"}
+        # one that was uncertain and is asked for again by its key counts already
+        counts = {"sent", "uncertain"} if fields.get("again") else {"sent"}
+        was_sent, is_paid = sent is not None and sent.status in counts, status in {"done", "uncertain"}
         if sent is not None and was_sent:
             n, source = sent.n, sent.source
         else:
@@ -142,7 +146,8 @@ class LedgerIndex:
             cost = most  # as long as it is not known
         self._cost += (cost or 0) - (most or 0)
         self._unpriced += tokens if cost is None else 0
-        self.states.put(key, ItemState(status, name, at, files, usage, problem, n, source, cost=cost))
+        known = key_fields(fields) or ({} if sent is None else {"generation": sent.generation, "tried": sent.tried})
+        self.states.put(key, ItemState(status, name, at, files, usage, problem, n, source, cost=cost, **known))
         self._own(key, name, n, files)
 
     def _move(self, key: bytes, moved: Mapping[str, str]) -> None:
@@ -184,6 +189,8 @@ def _facts_of(item: str, state: ItemState) -> Iterator[tuple[dict[str, Any], flo
         fact["source"] = state.source
     if state.cost is not None:
         fact["cost"] = state.cost
+    if state.generation or state.tried is not None:
+        fact |= {"generation": state.generation, "tried": state.tried}
     if state.status == "sent":
         yield fact | {"t": "intent"}, state.at
         return
@@ -206,6 +213,14 @@ def cost_from(fields: Fields) -> int | None:
     """What an edit cost, or costs at most, in billionths of a dollar; None where that is not known."""
     cost = fields.get("cost")
     return None if cost is None else int(cost)
+
+
+def key_fields(fields: Fields) -> dict[str, Any]:
+    """How often an edit was redone, and when that was first sent with a key; {} where that is not said."""
+    if "generation" not in fields:
+        return {}
+    tried = fields.get("tried")
+    return {"generation": int(fields["generation"]), "tried": None if tried is None else float(tried)}
 
 
 def usage_from(value: Any) -> Usage | None:

@@ -214,7 +214,7 @@ class SharedLedger:
         except DatabaseFault as failed:
             logger.warning("%s: the other copies are not stopped: %s", self.place, failed.reason)
 
-    async def intend(self, item: str, *, id: str, n: int, source: str | None = None, cost: int | None = None) -> None:  # noqa: A002, ARG002 - as the protocol
+    async def intend(self, item: str, *, id: str, n: int, source: str | None = None, **_rest: object) -> None:  # noqa: A002, ARG002 - as the protocol
         """Return once it is acknowledged that `item` is about to be sent.
 
         Raises ClaimLostError, LedgerRewoundError, LedgerError, EditError where another copy stopped all.
@@ -284,6 +284,7 @@ class SharedLedger:
         files: tuple[str, ...] = (),
         usage: Usage | None = None,
         cost: int | None = None,
+        again: bool = False,  # noqa: ARG002 - as the protocol
         images: int | None = None,
         request_id: str | None = None,
     ) -> None:
