@@ -294,13 +294,9 @@ class SharedLedger:
             return
         async with claim.turn:
             await self._settle(claim)
-            known: dict[str, Any] = {
-                "files": list(files) or None,
-                "images": images,
-                "request_id": request_id,
-                "cost": cost,
-            }
-            result = await self._change(claim, "end", status=status, **ended(claim, usage, problem), **known)
+            known: dict[str, Any] = {"images": images, "request_id": request_id, "cost": cost, "status": status}
+            known |= {"files": list(files) or None, **ended(claim, usage, problem)}
+            result = await self._change(claim, "end", **known)
             self._forget(claim)
         if result["answer"] == "late":
             logger.warning("%s: its answer came late: it is paid and kept, and another process had the edit", claim.id)
