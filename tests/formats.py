@@ -336,7 +336,7 @@ def _fix() -> None:
         async def check(*_: object) -> None:
             return
 
-        ModelEnds.check = check  # type: ignore[method-assign]
+        ModelEnds.check = check  # type: ignore[assignment,method-assign]
     secrets.choice = choice  # type: ignore[assignment]  # letters are all that is chosen
 
 
