@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -132,11 +133,48 @@ async def test_an_edit_that_was_turned_away_costs_nothing(
     assert len(costs) == 4
 
 
+RUN = """
+import asyncio, sys
+from pathlib import Path
+from asyncsdk import Client, ImageEditor, LimitReachedError
+from tests.stories.test_costs import edits, run
+
+async def main(url, out):
+    async with Client("any", base_url=url) as client:
+        await run(ImageEditor(client), edits(40), Path(out), max_cost=0.12, concurrency=4)
+
+try:
+    asyncio.run(main(*sys.argv[1:]))
+except LimitReachedError:
+    print("reached")
+"""
+
+
+async def test_a_limit_in_dollars_holds_over_kills_in_mid_flight(tmp_path: Path) -> None:
+    async with LocalServer(documented_tokens=True, edit_seconds=0.1) as server:
+
+        async def start() -> asyncio.subprocess.Process:
+            return await asyncio.create_subprocess_exec(
+                sys.executable, "-c", RUN, server.url, str(tmp_path / "out"), stdout=asyncio.subprocess.PIPE
+            )
+
+        for kill in range(2):
+            running = await start()
+            while server.edits.edits < 3 * (kill + 1):
+                await asyncio.sleep(0.01)
+            running.kill()
+            await running.wait()
+        output, _ = await (await start()).communicate()
+        assert output == b"reached\n"
+        each = (7 * 5000 + 12 * 8000 + 196 * 30000) / 1e9
+        assert 0.04 < server.edits.edits * each <= 0.12
+
+
 @pytest.mark.parametrize("model", [None, "another"])
 async def test_a_limit_in_dollars_refuses_what_it_can_not_count(
     server: LocalServer, editor: ImageEditor, tmp_path: Path, model: str | None
 ) -> None:
-    with pytest.raises(ConfigurationError, match="max_cost needs to know what each edit costs"):
+    with pytest.raises(ConfigurationError, match="a limit in dollars needs to know what each edit costs"):
         await run(editor, edits(2, model=model), tmp_path, max_cost=5)
     assert server.edits.edits == 0
 

@@ -18,7 +18,7 @@ def cost_lines(plan: EditPlan) -> list[str]:
     lines = []
     if plan.cost is not None:
         read = "" if plan.prices is None else f" (prices of {plan.prices.read})"
-        lines.append(f"It costs {plan.cost}, as a batch {_as_batch(plan)}{read}.")
+        lines.append(f"It costs {plan.cost}, {_as_batch(plan)}{read}.")
     if plan.unpriced:
         names = [name or "that which the server chooses" for name in plan.unpriced_models[:MOST_NAMED]]
         has = "has" if plan.unpriced == 1 else "have"
@@ -31,8 +31,8 @@ def cost_lines(plan: EditPlan) -> list[str]:
 
 def _as_batch(plan: EditPlan) -> str:
     if plan.batch_cost is None or plan.cost is None:
-        return "not known"
-    return "half" if plan.batch_cost == plan.cost.times(0.5) else str(plan.batch_cost)
+        return "as a batch that is not known"
+    return "as a batch half" if plan.batch_cost == plan.cost.times(0.5) else f"as a batch {plan.batch_cost}"
 
 
 def spent(dollars: float, unpriced: int, prices: str | None) -> list[str]:

@@ -351,5 +351,9 @@ class BulkEditing:
     def _code(self) -> int:
         if self.stop.signum is not None:
             return self.stop.code
-        code = self.report.tally.code if self._reason is None else exit_code(self._reason, sent=True)
+        counts = self.report.tally.counts
+        is_refused = isinstance(self._reason, ConfigurationError) and not any(
+            map(counts.get, ("done", "failed", "uncertain"))
+        )
+        code = self.report.tally.code if self._reason is None else exit_code(self._reason, sent=not is_refused)
         return code or (Exit.FAILED if self._page_is_lost else Exit.DONE)

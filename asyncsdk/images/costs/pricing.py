@@ -36,8 +36,8 @@ class Pricing:
         known = self.estimate(edit, images)
         if known is None and self.is_limited:
             raise ConfigurationError(
-                f"max_cost needs to know what each edit costs, and {self._unknown(edit)}. Nothing was sent for it.\n"
-                "  Give its price with prices=, limit tokens or edits instead, or leave max_cost out."
+                f"a limit in dollars needs to know what each edit costs, and {self._unknown(edit)}. Nothing was sent "
+                "for it.\n  Give its price in a table of your own, or limit tokens or edits instead."
             )
         return None if known is None else known.high
 
