@@ -13,6 +13,7 @@ from asyncsdk.errors import ConfigurationError
 from asyncsdk.images.costs.estimate import estimate
 from asyncsdk.images.costs.money import CostRange, nanos_of, shown
 from asyncsdk.images.costs.prices import read_table
+from asyncsdk.images.costs.pricing import Pricing
 from asyncsdk.images.costs.table import packaged, prices_from
 from asyncsdk.images.costs.tokens import input_tokens, output_tokens
 from asyncsdk.models import TokenDetails, Usage
@@ -77,6 +78,24 @@ def test_each_of_n_pictures_pays_for_the_input_again() -> None:
     one, four = (estimate(edit(quality="low", size="1024x1024", n=n), TABLE, [(800, 600)]) for n in (1, 4))
     assert one is not None
     assert four == CostRange(one.low * 4, one.high * 4)
+
+
+ODD = [edit(n="3"), edit(size=1024), edit(quality=5), edit(partial_images=-1), edit(extra={"n": 4}), edit(n=True)]
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_an_edit_whose_fields_were_not_checked_has_no_estimate_instead_of_a_failure(odd: ImageEdit) -> None:
+    assert Pricing(TABLE).most(odd) is None
+    with pytest.raises(ConfigurationError, match="can't be told from its fields"):
+        Pricing(TABLE, is_limited=True).most(odd)
+
+
+def test_in_a_batch_an_edit_costs_half_of_the_most() -> None:
+    one = edit(quality="low", size="1024x1024")
+    most, half = Pricing(TABLE).most(one), Pricing(TABLE).most(one, batched=True)
+    assert most is not None
+    assert half is not None
+    assert half == -(-most // 2)
 
 
 @pytest.mark.parametrize("unknown", [edit("another"), edit(None), edit(output_format="svg")])

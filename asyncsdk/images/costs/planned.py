@@ -39,7 +39,7 @@ class PlannedCosts:
         cost, price = self.pricing.estimate(edit, images), self.pricing.table.of(edit.model)
         if cost is None or price is None:
             self._unpriced += 1
-            self._models[edit.model or ""] = None
+            self._models[str(edit.model or "")] = None
             return
         self._priced += 1
         self.total += cost

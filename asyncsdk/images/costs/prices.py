@@ -90,11 +90,11 @@ class PriceTable:
     origin: str = "the package"
     entries: Mapping[str, Any] = field(factory=dict, repr=False, eq=False)
 
-    def of(self, model: str | None) -> ModelPrice | None:
+    def of(self, model: object) -> ModelPrice | None:
         """The price of a model; None for one that is not known, and where the server chooses."""
-        return None if model is None else self.models.get(model)
+        return self.models.get(model) if isinstance(model, str) else None
 
-    def cost(self, model: str | None, usage: Usage | None, *, batched: bool = False) -> int | None:
+    def cost(self, model: object, usage: Usage | None, *, batched: bool = False) -> int | None:
         """What a usage costs, in billionths of a dollar; None where the model's price or the usage is not known."""
         price = self.of(model)
         return None if price is None or usage is None else price.cost(usage, batched=batched)

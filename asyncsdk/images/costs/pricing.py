@@ -28,8 +28,8 @@ class Pricing:
         """What an edit will cost; `images` are its pictures as they were read, if they were."""
         return estimate(edit, self.table, None if images is None else [size_of(image) for image in images])
 
-    def most(self, edit: ImageEdit, images: Sequence[Loaded] | None = None) -> int | None:
-        """What an edit costs at most, in billionths of a dollar; None where that is not known.
+    def most(self, edit: ImageEdit, images: Sequence[Loaded] | None = None, *, batched: bool = False) -> int | None:
+        """What an edit costs at most, directly or in a batch, in billionths of a dollar; None where that is not known.
 
         Raises ConfigurationError for one that a limit in dollars can't count.
         """
@@ -39,7 +39,9 @@ class Pricing:
                 f"a limit in dollars needs to know what each edit costs, and {self._unknown(edit)}. Nothing was sent "
                 "for it.\n  Give its price in a table of your own, or limit tokens or edits instead."
             )
-        return None if known is None else known.high
+        price = self.table.of(edit.model) if batched else None
+        part = 1.0 if price is None or price.batch is None else price.batch
+        return None if known is None else known.times(part).high
 
     def cost(self, edit: ImageEdit, usage: Usage | None, *, batched: bool = False) -> int | None:
         """What an edit that used this cost, in billionths of a dollar; None where that is not known."""
@@ -50,6 +52,8 @@ class Pricing:
     def _unknown(self, edit: ImageEdit) -> str:
         if edit.model is None:
             return "this one leaves its model to the server"
+        if self.table.of(edit.model) is not None and edit.output_format != "svg":
+            return "that of this one can't be told from its fields"
         if edit.output_format == "svg":
             return "for an SVG that is not known"
         return f"the prices from {self.table.origin} have none for {edit.model}"
