@@ -250,7 +250,7 @@ async def test_a_database_of_the_version_before_is_read_as_it_is_and_brought_to_
         assert looked.spent == Spent(2, 9, 0, 9)
     async with ledger.open(tmp_path, {}) as opened:
         granted = await opened.claim([("b", "b", None)], max_edits=None, max_tokens=None, max_cost=100, costs={"b": 60})
-        assert (granted.keys, granted.spent) == ({"b"}, Spent(2, 9, 0, 9))
+        assert (granted.keys, granted.spent) == (frozenset({"b"}), Spent(2, 9, 0, 9))
         held = await opened.claim([("c", "c", None)], max_edits=None, max_tokens=None, max_cost=100, costs={"c": 60})
         assert (held.keys, held.is_held_back, held.spent.cost) == (frozenset(), True, 60)
         await opened.intend("b", id="b", n=1)
