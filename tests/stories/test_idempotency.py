@@ -89,6 +89,25 @@ async def test_what_is_turned_away_when_it_is_asked_again_stays_uncertain(tmp_pa
         assert server.edits.edits == 1
 
 
+async def test_what_outlives_its_window_while_it_waits_is_not_sent_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forget(event: Any) -> None:
+        if getattr(event, "status", None) == 429:
+            monkeypatch.setattr(idempotency, "WINDOW", -1.0)
+
+    async with LocalServer(idempotency_header=KEY, faults=[LOST]) as server:
+        assert await run(server, edits(1), tmp_path) == {"uncertain": 1}
+        made, server_calls = server.edits.edits, server.calls["edit"]
+        server.clear_faults()
+        server.inject(Fault("edit", "answer", status=429, headers={"retry-after": "0"}))
+        async with Client("any", base_url=server.url, on_event=forget) as client:
+            editor = ImageEditor(client, idempotency_header=KEY)
+            async with editor.edit_many(edits(1), out=tmp_path) as outcomes:
+                assert [outcome.status async for outcome in outcomes] == ["uncertain"]
+        assert (server.edits.edits, server.calls["edit"]) == (made, server_calls + 1)
+
+
 async def test_a_redo_has_a_key_of_its_own(tmp_path: Path) -> None:
     async with LocalServer(idempotency_header=KEY) as server:
         assert await run(server, edits(2), tmp_path) == {"done": 2}

@@ -137,6 +137,8 @@ class EditWorker:
         self._permit = await self.run.limiter.acquire(self.prepared.edit.input_images)
         await self.run.make_room(room)
         await anyio.lowlevel.checkpoint_if_cancelled()
+        if self.lifecycle.lost is not None and self._has_outlived_key:
+            raise self.lifecycle.lost
         if not self._is_known:
             self.run.limits.begin(self._most)
         self.lifecycle = self.lifecycle.to("counted")
@@ -162,7 +164,8 @@ class EditWorker:
         # of a shared ledger, what may be paid is sent again by a later claim, once no answer to it can come any more
         is_ours = self._ledger.owner.apart is None
         how = self.run.on_uncertain if is_ours else "report"
-        return not self.run.stopping and self.lifecycle.may_try_again(error, how, is_known=self._may_ask_again)
+        is_over = self.run.stopping or self._has_outlived_key
+        return not is_over and self.lifecycle.may_try_again(error, how, is_known=self._may_ask_again)
 
     def _on_wait(self, error: APIError, _: float) -> None:
         """An attempt failed, and another one follows."""
@@ -178,6 +181,11 @@ class EditWorker:
     def _may_ask_again(self) -> bool:
         """Whether the server surely knows the edit again, by its key."""
         return self._key is not None and self._key.is_known(time.time())
+
+    @property
+    def _has_outlived_key(self) -> bool:
+        """Whether it was asked for again, and the server may have forgotten it by now: it would be another edit."""
+        return self._is_known and not self._may_ask_again
 
     def _headers(self) -> dict[str, str] | None:
         name = self.run.idempotency_header
