@@ -48,7 +48,7 @@ def test_prices_shows_the_table_its_sources_and_its_age(run: Run, environment: p
 
 
 def test_a_dry_run_says_what_it_costs_directly_and_as_a_batch(run: Run) -> None:
-    assert "It costs about $0.0239 to $0.0740, as a batch half (prices of" in run(*MANY, "--dry-run").out
+    assert "It costs about $0.0239 to $0.0753, as a batch half (prices of" in run(*MANY, "--dry-run").out
     [record] = run(*MANY, "--dry-run", "--json").records
     assert record["cost"]["low"] == pytest.approx(2 * record["batch_cost"]["low"])
     assert "3 to send, of which" not in run(*MANY, "--dry-run", "--max-cost", "5").out

@@ -115,6 +115,36 @@ def test_a_usage_costs_text_and_pictures_apart_and_what_was_cached_less() -> Non
     assert price.cost(usage) == nanos_of(100 * 5e-6 + 1000 * 2e-6)
 
 
+def test_what_others_measured_of_gpt_image_1_5_is_within_the_estimate() -> None:
+    of_text = TokenDetails(image_tokens=272, text_tokens=209)  # text that is paid, and not returned
+    of_input = TokenDetails(image_tokens=2 * (65 + 129 * 3), text_tokens=94)  # 81 more than the prompt
+    usage = Usage(input_tokens=998, output_tokens=481, input_tokens_details=of_input, output_tokens_details=of_text)
+    wanted = ImageEdit(image=["a.png", "b.png"], prompt="x", model="gpt-image-1.5", quality="low", size="1024x1024")
+    cost, known = TABLE.cost("gpt-image-1.5", usage), estimate(wanted, TABLE, [(480, 1408)] * 2)
+    assert cost == nanos_of(94 * 5e-6 + 904 * 8e-6 + 209 * 10e-6 + 272 * 32e-6)
+    assert known is not None
+    assert known.low <= cost <= known.high
+
+
+def test_what_others_measured_of_gpt_image_2_6_is_within_the_estimate() -> None:
+    rules = TABLE.models["gpt-image-2.6-flare"].tokens
+    assert rules is not None
+    measured = {
+        ("low", "1536x1024"): 664,
+        ("high", "1536x1024"): 1353,
+        ("high", "3840x2160"): 3337,
+        (None, "auto"): 5800,
+    }
+    for (quality, size), tokens in measured.items():
+        low, high = output_tokens(rules, edit(quality=quality, size=size))
+        assert low <= tokens <= high
+
+
+@pytest.mark.parametrize("usage", [Usage(total_tokens=9), Usage(input_tokens=9), Usage(output_tokens=9), None])
+def test_a_usage_that_leaves_kinds_out_has_no_cost_instead_of_none_at_all(usage: Usage | None) -> None:
+    assert TABLE.cost("gpt-image-2", usage) is None
+
+
 def test_a_usage_without_kinds_costs_rather_too_much() -> None:
     assert TABLE.models["gpt-image-2"].cost(Usage(input_tokens=10, output_tokens=1)) == nanos_of(10 * 8e-6 + 30e-6)
 
@@ -151,10 +181,34 @@ def test_amounts_are_shown_in_three_digits() -> None:
     assert str(CostRange(nanos_of(310), nanos_of(340))) == "about $310 to $340"
 
 
-def test_a_table_in_another_form_of_numbers_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="batch"):
-        read_table(
-            '{"models": {"m": {"text": {"input": 1}, "image": {"input": 1}, "batch": 2, "sources": ["x"], '
-            '"date": "2026-11-01"}}}',
-            "here",
-        )
+OWN = {"text": {"input": 1}, "image": {"input": 1, "output": 1}, "sources": ["x"], "date": "2026-11-01"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"batch": 2}, "batch is 2"),
+        ({"image": {"input": 1}}, "image has no price for output"),
+        ({"image": {"input": 1, "output": 1, "cache": 0}}, "cache"),
+        ({"tokens": {"input": "tiles"}}, "neither factors nor sizes"),
+        ({"tokens": {"input": "tiles", "factors": {}}}, "neither factors nor sizes"),
+        ({"tokens": {"input": "tiles", "sizes": {"1024x1024": {}}}}, "neither factors nor sizes"),
+        ({"tokens": {"input": "tiles", "factors": [-1, 5]}}, "-1 is not a number of tokens"),
+    ],
+)
+def test_a_table_in_which_an_edit_would_cost_nothing_is_refused(changed: dict[str, object], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        read_table(json.dumps({"models": {"m": OWN | changed}}), "here")
+
+
+@pytest.mark.parametrize("other", [{"currency": "EUR"}, {"per_tokens": 1000}])
+def test_a_table_of_other_units_is_refused(other: dict[str, object]) -> None:
+    with pytest.raises(ConfigurationError, match="USD for 1,000,000 tokens"):
+        read_table(json.dumps({"models": {"m": OWN}} | other), "here")
+
+
+def test_a_price_is_rounded_up_and_bounds_may_be_in_any_order() -> None:
+    tokens = {"input": "tiles", "factors": [96, 16]}
+    own = OWN | {"image": {"input": 0.0001, "output": 1}, "tokens": tokens}
+    price = read_table(json.dumps({"models": {"m": own}}), "here").models["m"]
+    assert (price.image.input, price.tokens and price.tokens.bounds) == (1, (16, 96))

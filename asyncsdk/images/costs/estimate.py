@@ -23,9 +23,12 @@ def estimate(edit: ImageEdit, prices: PriceTable, sizes: Sequence[Size | None] |
         return None
     known = sizes if sizes is not None else [None] * len(edit.image)
     overlays = (edit.mask is not None) + (edit.markup is not None)
-    text, image = text_tokens(edit.prompt), input_tokens(price.tokens, edit, known, overlays)
-    output = output_tokens(price.tokens, edit)
-    each = _priced(text, price.text.input), _priced(image, price.image.input), _priced(output, price.image.output or 0)
+    each = (
+        _priced(text_tokens(edit.prompt, len(known) + overlays), price.text.input),
+        _priced(input_tokens(price.tokens, edit, known, overlays), price.image.input),
+        _priced(output_tokens(price.tokens, edit), price.image.output),
+        _priced((0, price.tokens.text), price.written),
+    )
     one, n = sum(each, CostRange()), edit.n or 1
     return CostRange(one.low * n, one.high * n)
 

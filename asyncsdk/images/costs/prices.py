@@ -22,11 +22,18 @@ Bounds = tuple[int, int]
 
 @frozen
 class Rates:
-    """What a token of one kind costs, in billionths of a dollar; None where nothing of that kind is made."""
+    """What a token of one kind costs, in billionths of a dollar; `output`: None where it costs as a picture does."""
 
     input: int
     cached: int
     output: int | None = None
+
+
+@frozen
+class ImageRates(Rates):
+    """What a token of a picture costs, in billionths of a dollar."""
+
+    output: int
 
 
 @frozen(kw_only=True)
@@ -38,6 +45,7 @@ class TokenRules:
         factors: For output of any size: a factor for each quality.
         bounds: The least and the greatest factor, where those of the qualities are not known.
         sizes: For output of fixed sizes: the least and the most tokens for each quality.
+        text: The most tokens of text that are paid beside each picture, though they are not returned.
         sources: Where that is documented.
     """
 
@@ -45,6 +53,7 @@ class TokenRules:
     factors: Mapping[str, int] | None = None
     bounds: Bounds | None = None
     sizes: Mapping[str, Mapping[str, Bounds]] | None = None
+    text: int = 0
     sources: tuple[str, ...] = ()
 
 
@@ -62,7 +71,7 @@ class ModelPrice:
     """
 
     text: Rates
-    image: Rates
+    image: ImageRates
     batch: float | None
     tokens: TokenRules | None
     sources: tuple[str, ...]
@@ -74,9 +83,14 @@ class ModelPrice:
         return part_of(total, self.batch) if batched and self.batch is not None else total
 
     @property
+    def written(self) -> int:
+        """What a token of text costs that is returned, or paid without being returned."""
+        return self.image.output if self.text.output is None else self.text.output
+
+    @property
     def dearest(self) -> int:
         """What its dearest token costs."""
-        return max(rate for rates in (self.text, self.image) for rate in (rates.input, rates.output or 0))
+        return max(self.text.input, self.image.input, self.image.output, self.written)
 
 
 @frozen
@@ -95,9 +109,14 @@ class PriceTable:
         return self.models.get(model) if isinstance(model, str) else None
 
     def cost(self, model: object, usage: Usage | None, *, batched: bool = False) -> int | None:
-        """What a usage costs, in billionths of a dollar; None where the model's price or the usage is not known."""
+        """What a usage costs, in billionths of a dollar; None where the model's price is not known.
+
+        Or where the usage is not, as a sum of tokens alone: they are not free.
+        """
         price = self.of(model)
-        return None if price is None or usage is None else price.cost(usage, batched=batched)
+        if price is None or usage is None or usage.input_tokens is None or usage.output_tokens is None:
+            return None
+        return price.cost(usage, batched=batched)
 
     @property
     def read(self) -> date | None:
@@ -126,9 +145,9 @@ class PriceTable:
 def read_table(text: str | bytes, origin: str) -> PriceTable:
     """Read a table from JSON, in the form of the package's own. Raises ConfigurationError."""
     try:
-        models = dict(json.loads(text)["models"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise _unreadable(origin, f"it is not a JSON object with `models` ({error})") from error
+        models = dict(_in_our_units(json.loads(text))["models"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _unreadable(origin, f"it is not a JSON object with `models` in this form ({error})") from error
     table: dict[str, ModelPrice] = {}
     for name, entry in models.items():
         try:
@@ -138,6 +157,12 @@ def read_table(text: str | bytes, origin: str) -> PriceTable:
             raise _unreadable(origin, f"{name}: {type(error).__name__}: {error}") from error
         table |= dict.fromkeys(names, price)
     return PriceTable(table, origin, models)
+
+
+def _in_our_units(whole: Mapping[str, Any]) -> Mapping[str, Any]:
+    if (whole.get("currency", "USD"), whole.get("per_tokens", PER_TOKENS)) != ("USD", PER_TOKENS):
+        raise ValueError("prices are in USD for 1,000,000 tokens")
+    return whole
 
 
 def _unreadable(origin: str, reason: str) -> ConfigurationError:
@@ -150,9 +175,11 @@ def _model(entry: Mapping[str, Any]) -> ModelPrice:
         raise ValueError(f"batch is {batch}, not a part of the price, such as 0.5")
     if not entry["sources"] or isinstance(entry["sources"], str):
         raise ValueError("sources is not a list of addresses")
+    if entry["image"].get("output") is None:
+        raise ValueError("image has no price for output")
     return ModelPrice(
-        text=_rates(entry["text"]),
-        image=_rates(entry["image"]),
+        text=Rates(**_rates(entry["text"])),
+        image=ImageRates(**_rates(entry["image"])),
         batch=None if batch is None else float(batch),
         tokens=_rules(entry["tokens"]) if entry.get("tokens") else None,
         sources=tuple(map(str, entry["sources"])),
@@ -160,36 +187,37 @@ def _model(entry: Mapping[str, Any]) -> ModelPrice:
     )
 
 
-def _rates(entry: Mapping[str, Any]) -> Rates:
-    return Rates(
-        _rate(entry["input"]),
-        _rate(entry.get("cached", entry["input"])),
-        None if entry.get("output") is None else _rate(entry["output"]),
-    )
+def _rates(entry: Mapping[str, Any]) -> dict[str, int]:
+    return {name: _rate(value) for name, value in {"cached": entry["input"], **entry}.items() if value is not None}
 
 
 def _rate(dollars: Any) -> int:
     if not float(dollars) >= 0:  # so that what is not a number is refused too
         raise ValueError(f"{dollars} is not a price")
-    return nanos_of(dollars) // PER_TOKENS
+    return -(-nanos_of(dollars) // PER_TOKENS)  # rather too much
 
 
 def _rules(entry: Mapping[str, Any]) -> TokenRules:
     if entry["input"] not in {"tiles", "patches"}:
         raise ValueError(f"{entry['input']!r} is not a rule for input: tiles, patches")
     factors, sizes = entry.get("factors"), entry.get("sizes")
+    if not factors and not (sizes and all(sizes.values())):
+        raise ValueError("tokens has neither factors nor sizes for the pictures that are made")
     return TokenRules(
         input=entry["input"],
         factors={str(name): int(each) for name, each in factors.items()} if isinstance(factors, Mapping) else None,
         bounds=_bounds(factors) if isinstance(factors, list) else None,
         sizes=None if sizes is None else {size: {q: _bounds(n) for q, n in of.items()} for size, of in sizes.items()},
+        text=int(entry.get("text", 0)),
         sources=tuple(map(str, entry.get("sources", ()))),
     )
 
 
 def _bounds(value: Any) -> Bounds:
-    low, high = (value, value) if isinstance(value, int) else value
-    return int(low), int(high)
+    low, high = (value, value) if isinstance(value, int) else sorted(map(int, value))
+    if low < 0:
+        raise ValueError(f"{low} is not a number of tokens")
+    return low, high
 
 
 def _input_cost(price: ModelPrice, usage: Usage) -> int:
@@ -224,6 +252,6 @@ def _count(value: Any) -> int:
 
 def _output_cost(price: ModelPrice, usage: Usage) -> int:
     details = usage.output_tokens_details or TokenDetails()
-    text = 0 if price.text.output is None else details.text_tokens or 0
+    text = details.text_tokens or 0
     image = max((usage.output_tokens or 0) - text, details.image_tokens or 0)
-    return text * (price.text.output or 0) + image * (price.image.output or 0)
+    return text * price.written + image * price.image.output

@@ -7,7 +7,10 @@ most is those 1,536.
 
 Of the output: fixed numbers for three sizes and qualities (GPT Image 1, OpenAI's guide on image generation), or a
 grid whose longer side is a factor of the quality (GPT Image 2, the calculator in that guide). Where the model chooses
-size or quality, all that it may choose counts.
+size or quality, all that it may choose counts. GPT Image 1.5 also writes text, which nobody sees and which is paid:
+about 210 tokens were measured.
+
+Of the text: the prompt, and for each picture some tokens more, up to 40 of which were measured.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ Size = tuple[int, int]
 
 PARTIAL = 100  # tokens for each partial image
 PATCHES = 1536
-_OVERHEAD = 64  # text tokens beside the prompt, at most
+_OVERHEAD = 64  # text tokens beside the prompt, at most, and as many again for each picture
 _PATCH, _CANVAS, _SHAPE = 32, 1024, 3
 _TILE, _BASE, _A_TILE, _LONGEST = 512, 65, 129, 2048
 _SQUARE, _OBLONG = 4160, 6240
@@ -32,9 +35,9 @@ _OFFSET, _SCALE = 2_000_000, 4_000_000
 _SIZE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})")
 
 
-def text_tokens(prompt: str) -> Bounds:
-    """Tokens of a prompt: a token has at least one byte, and rarely more than six characters."""
-    return len(prompt) // 6, len(prompt.encode(errors="replace")) + _OVERHEAD
+def text_tokens(prompt: str, pictures: int) -> Bounds:
+    """Tokens of a prompt with `pictures`: a token has at least one byte, and rarely more than six characters."""
+    return len(prompt) // 6, len(prompt.encode(errors="replace")) + _OVERHEAD * (1 + pictures)
 
 
 def input_tokens(rules: TokenRules, edit: ImageEdit, sizes: Sequence[Size | None], overlays: int = 0) -> Bounds:
