@@ -245,7 +245,7 @@ class ImageEditor:
                 save=save,
                 concurrency=await _possible(concurrency),
                 pricing=pricing,
-                ends=ModelEnds(self.client),
+                ends=ModelEnds.of(self.client, edits, rate),
                 idempotency_header=self.idempotency_header,
             )
             yield await stack.enter_async_context(outcomes_of(run, edits))

@@ -186,6 +186,21 @@ async def test_tokens_of_earlier_runs_without_a_price_count_as_the_dearest(serve
             await run(ImageEditor(client), edits(9)[3:], tmp_path, max_cost=3 * 200 * 40e-6)
 
 
+async def test_an_edit_that_costs_more_than_its_most_is_warned_of_once_and_counts(
+    server: LocalServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tokens = {"input": "patches", "factors": [1, 2]}
+    entry = {"text": {"input": 5}, "image": {"input": 8, "output": 30}, "sources": ["x"], "date": "2026-11-01"}
+    (tmp_path / "mine.json").write_text(json.dumps({"models": {"gpt-image-2": entry | {"tokens": tokens}}}))
+    async with Client("any", base_url=server.url) as client:
+        editor = ImageEditor(client, prices=tmp_path / "mine.json")
+        with caplog.at_level("WARNING"), pytest.raises(LimitReachedError, match="is exceeded"):
+            await run(editor, edits(9, quality="high"), tmp_path / "out", max_cost=0.3, concurrency=1)
+    assert server.edits.edits == 2
+    said = [record.message for record in caplog.records if "was counted as its most" in record.message]
+    assert [message.partition(",")[0] for message in said] == ["an edit cost $0.211"]
+
+
 @pytest.mark.parametrize("bad", [0, -1, True, "5", float("nan"), float("inf")])
 async def test_a_limit_that_is_not_an_amount_is_refused(editor: ImageEditor, tmp_path: Path, bad: object) -> None:
     with pytest.raises(ConfigurationError, match="max_cost"):

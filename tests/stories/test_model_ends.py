@@ -11,6 +11,8 @@ import pytest
 
 from asyncsdk import Client, ImageEditor
 from asyncsdk.errors import ConfigurationError
+from asyncsdk.images.bulk import model_ends
+from asyncsdk.images.bulk.model_ends import ModelEnds
 from asyncsdk.images.shutdown import DAY, ending
 from asyncsdk.server import Fault, LocalServer
 from tests.stories.test_costs import edits
@@ -78,4 +80,33 @@ async def test_a_server_that_refuses_the_call_is_not_asked_again_and_nothing_is_
     tmp_path: Path, status: int
 ) -> None:
     server = await run({"gpt-image-2": day(-1)}, tmp_path, Fault("models.get", "answer", status=status, times=9))
+    assert (server.edits.edits, server.calls["models.get"]) == (3, 1)
+
+
+async def test_a_list_that_takes_days_at_its_rate_is_warned_of_a_later_end(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with LocalServer(model_ends={"gpt-image-2": day(4)}) as server, Client("any", base_url=server.url) as client:
+        editor = ImageEditor(client)
+        for out, rate in (("quick", 60.0), ("slow", 10 / (6 * 24 * 60))):  # ten in six days
+            async with editor.edit_many(edits(10), out=tmp_path / out, images_per_minute=rate) as outcomes:
+                async for _ in outcomes:
+                    outcomes.stop()
+                    break
+            said = [record.message for record in caplog.records if record.name.startswith("asyncsdk.images")]
+            assert ["ends on" in message for message in said] == ([] if out == "quick" else [True])
+
+
+@pytest.mark.parametrize("model", [["gpt-image-2"], 5, None])
+async def test_a_model_that_is_not_a_name_is_left_to_the_server(model: object) -> None:
+    async with LocalServer(model_ends={}) as server, Client("any", base_url=server.url) as client:
+        await ModelEnds(client).check(model)
+        assert not server.requests
+
+
+async def test_a_server_that_hangs_delays_a_run_once_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model_ends, "LOOK_UP_SECONDS", 0.2)
+    server = await run({"gpt-image-2": day(-1)}, tmp_path, Fault("models.get", "stall", times=9))
     assert (server.edits.edits, server.calls["models.get"]) == (3, 1)

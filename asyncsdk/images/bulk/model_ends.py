@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sized
 
 import anyio
 from attrs import define, field
@@ -10,7 +11,7 @@ from attrs import define, field
 from asyncsdk import api
 from asyncsdk.client import Client
 from asyncsdk.errors import AsyncSDKError, ConfigurationError
-from asyncsdk.images.shutdown import DAY, Ending, ending
+from asyncsdk.images.shutdown import Ending, ending
 
 LOOK_UP_SECONDS = 10.0
 
@@ -19,16 +20,21 @@ logger = logging.getLogger(__name__)
 
 @define(eq=False)
 class ModelEnds:
-    """The ends of the models of one run, which takes `seconds` as far as that is known."""
+    """The ends of the models of one run, which takes `seconds` at least, as far as that is known."""
 
     client: Client
-    seconds: float = DAY
+    seconds: float = 0.0
     _locks: dict[str, anyio.Lock] = field(factory=dict, init=False)
     _endings: dict[str, Ending | None] = field(factory=dict, init=False)
 
-    async def check(self, model: str | None) -> None:
+    @classmethod
+    def of(cls, client: Client, edits: object, rate: float | None) -> ModelEnds:
+        """Those of a run of `edits` at `rate` images a minute, each of which has one at least."""
+        return cls(client, len(edits) / rate * 60 if rate and isinstance(edits, Sized) else 0.0)
+
+    async def check(self, model: object) -> None:
         """Raise ConfigurationError for a model that has ended; one that ends within the run is a warning, once."""
-        if model is None:
+        if not isinstance(model, str):  # the server chooses; or it refuses what was not checked
             return
         async with self._locks.setdefault(model, anyio.Lock()):
             if model not in self._endings:

@@ -25,6 +25,7 @@ from asyncsdk.images.bulk.intake import EditIntake
 from asyncsdk.images.bulk.lifecycle import EditLifecycle
 from asyncsdk.images.bulk.model_ends import ModelEnds
 from asyncsdk.images.bulk.policy import Limits, OnUncertain
+from asyncsdk.images.costs.money import shown
 from asyncsdk.images.costs.pricing import Pricing
 from asyncsdk.images.ledger import Ledger
 from asyncsdk.images.outcome import EditOutcome
@@ -32,6 +33,10 @@ from asyncsdk.limiter import RateLimiter
 from asyncsdk.models import Usage, add
 
 logger = logging.getLogger(__name__)
+_DEARER = (
+    "an edit cost %s, and %s was counted as its most: the prices or the rules for tokens are not those of its model. What it "
+    "cost is counted; a limit in dollars may be passed by what is in flight."
+)
 
 # paid responses in a row without an image that can be used, or that the caller's `save` could not keep: the next would
 # be paid for nothing too
@@ -74,6 +79,7 @@ class BulkRun:
     images_made: int = field(default=0, init=False)
     cost: int = field(default=0, init=False)  # of what is paid in this run, in billionths of a dollar
     unpriced: int = field(default=0, init=False)  # tokens of it whose price is not known
+    _is_warned: bool = field(default=False, init=False)
     _settled: anyio.Event = field(factory=anyio.Event, init=False)
     untaken: dict[int, EditOutcome] = field(factory=dict, init=False)  # ended, and not given to the caller yet
     workers: set[Worker] = field(factory=set, init=False)
@@ -169,6 +175,9 @@ class BulkRun:
     def settle(self, most: int | None, cost: int | None, usage: Usage | None = None) -> None:
         """Count what an edit cost in the place of what it costs at most."""
         self.limits.settle(most, cost)
+        if cost is not None and most is not None and cost > most and not self._is_warned:
+            self._is_warned = True
+            logger.warning(_DEARER, shown(cost), shown(most))
         self.note_settled()
         if usage is not None:
             self.cost += cost or 0
