@@ -66,6 +66,8 @@ if TYPE_CHECKING:
     from asyncsdk.http.connection import create_ssl_context
     from asyncsdk.images.bulk.outcomes import Outcomes
     from asyncsdk.images.bulk.preview import EditPlan
+    from asyncsdk.images.costs.money import CostRange
+    from asyncsdk.images.costs.prices import ModelPrice, PriceTable
     from asyncsdk.images.edit import ImageEdit
     from asyncsdk.images.editor import ImageEditor
     from asyncsdk.images.ledger.postgres import PostgresLedger
@@ -114,6 +116,7 @@ __all__ = [
     "CompletionUnknownError",
     "ConfigurationError",
     "ConflictError",
+    "CostRange",
     "CredentialError",
     "DeletedFile",
     "EditError",
@@ -146,6 +149,7 @@ __all__ = [
     "LedgerRewoundError",
     "LimitReachedError",
     "MemoryJournal",
+    "ModelPrice",
     "ModerationBlockedError",
     "NotFoundError",
     "NotTheAPIError",
@@ -156,6 +160,7 @@ __all__ = [
     "PermissionDeniedError",
     "PostgresJournal",
     "PostgresLedger",
+    "PriceTable",
     "Problem",
     "Progress",
     "QuotaExceededError",
@@ -247,6 +252,8 @@ _HOMES = {
     ),
     "events": ("Progress", "RequestEvent", "UploadPhase"),
     "images.edit": ("ImageEdit",),
+    "images.costs.money": ("CostRange",),
+    "images.costs.prices": ("ModelPrice", "PriceTable"),
     "images.editor": ("ImageEditor",),
     "api": ("ImageRef", "ImageFile"),
     "images.ledger.postgres": ("PostgresLedger",),

@@ -140,6 +140,26 @@ class Page(Model, Generic[T]):
 
 
 @frozen(kw_only=True)
+class ModelInfo(Model):
+    """A model that the server has.
+
+    Args:
+        id: Its name.
+        object: Always "model".
+        created: Unix time in seconds.
+        owned_by: Who made it.
+        shutdown_date: The day on which it ends, as YYYY-MM-DD; None where that is not planned.
+        extra: Fields of the response that this version does not know.
+    """
+
+    id: str
+    object: str | None = None
+    created: int | None = None
+    owned_by: str | None = None
+    shutdown_date: str | None = None
+
+
+@frozen(kw_only=True)
 class TokenDetails(Model):
     """Tokens of images and of text."""
 

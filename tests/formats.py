@@ -330,6 +330,13 @@ def _fix() -> None:
     os.getpid = getpid
     random.getrandbits = lambda _: 0x5EED
     secrets.token_hex = token_hex  # type: ignore[assignment]  # it is always told how many
+    with suppress(ImportError):  # what later versions ask the server besides would take ids of those that follow
+        from asyncsdk.images.bulk.model_ends import ModelEnds
+
+        async def check(*_: object) -> None:
+            return
+
+        ModelEnds.check = check  # type: ignore[assignment,method-assign]
     secrets.choice = choice  # type: ignore[assignment]  # letters are all that is chosen
 
 

@@ -42,6 +42,14 @@ class Talk:
     server: RawServer
 
     async def hear_head(self) -> Received:
+        """The next request, but for those of a model: as a server that does not know the call, it has none."""
+        received = await self._next_head()
+        while received.method == "GET" and "/models/" in received.target:
+            await self.say(b"HTTP/1.1 404 Not Found\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}")
+            received = await self._next_head()
+        return received
+
+    async def _next_head(self) -> Received:
         head = await self.reader.readuntil(b"\r\n\r\n")
         first, *lines = head.decode("latin-1").rstrip().split("\r\n")
         pairs = (line.split(": ", 1) if ": " in line else (line.rstrip(":"), "") for line in lines)

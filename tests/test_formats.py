@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import zlib
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -199,15 +200,30 @@ def without_texts(files: dict[str, bytes]) -> dict[str, bytes]:
     return {name: re.sub(rb'"retryable":(true|false)', b'"retryable":_', data) for name, data in blank.items()}
 
 
+def without_costs(files: dict[str, bytes]) -> dict[str, bytes]:
+    """Files as the versions wrote them that did not record what edits cost, which read these all the same."""
+    return {name: b"".join(map(_without_cost, data.splitlines(keepends=True))) for name, data in files.items()}
+
+
+def _without_cost(line: bytes) -> bytes:
+    content, mark, end = line.rpartition(b',"c":')
+    if not mark:
+        return line
+    if zlib.crc32(content) != int(end[1:9], 16):  # a damaged line says nothing of what it was
+        return re.sub(rb',"(cost|unpriced)":\d+', b"", content) + mark
+    content = re.sub(rb',"(cost|unpriced)":\d+', b"", content)
+    return content + mark + b'"%08x"}\n' % zlib.crc32(content)
+
+
 @pytest.mark.parametrize("what", OF_NEWER)
 def test_the_same_calls_leave_the_same_bytes(played: Played, what: str) -> None:
     now, then = stored(played.written / what), stored(DATA / NEWER / what)
     now = {name: data for name, data in now.items() if what != "compacted" or name.startswith("out/")}
-    assert without_texts(now) == without_texts(then)
+    assert without_texts(without_costs(now)) == without_texts(without_costs(then))
 
 
 def test_going_on_leaves_the_same_bytes_as_the_version_that_went_on_itself(played: Played) -> None:
-    assert stored(played.written / NEWER / "half") == stored(DATA / NEWER / "whole")
+    assert without_costs(stored(played.written / NEWER / "half")) == stored(DATA / NEWER / "whole")
 
 
 @pytest.mark.parametrize("what", ["half", "whole"])

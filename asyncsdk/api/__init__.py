@@ -27,6 +27,7 @@ from asyncsdk.api.images import (
     edit_image,
     edit_image_by_reference,
 )
+from asyncsdk.api.model_list import retrieve_model
 from asyncsdk.api.request import (
     AT_URL,
     URL_ROUTE,
@@ -80,4 +81,5 @@ __all__ = [
     "list_files",
     "retrieve_batch",
     "retrieve_file",
+    "retrieve_model",
 ]

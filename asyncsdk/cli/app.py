@@ -46,6 +46,9 @@ COMMANDS: dict[str, dict[str, Any]] = {
         "name": "ledger",
         "help": "What edit-many remembers in a ledger: what failed, what may be paid, and what to do about it.",
     },
+    "prices:prices": {
+        "help": "What models cost, as edit-many counts it: the table, its sources, and how old it is.",
+    },
     "serve:serve": {
         "help": "Run a server that behaves like OpenAI's API for uploads, files, image edits and batches.\n\n"
         'The first line on standard output is its address: {"url": "http://127.0.0.1:8787/v1", "port": 8787}',
@@ -184,6 +187,8 @@ def _log(*, to_stderr: bool) -> None:
     logger.setLevel(logging.DEBUG if to_stderr else logging.WARNING)
     if not to_stderr:
         for name in (
+            "asyncsdk.images.bulk.model_ends",
+            "asyncsdk.images.costs.table",
             "asyncsdk.images.dask.driver",
             "asyncsdk.images.ledgers",
             "asyncsdk.images.rate_pool",

@@ -71,6 +71,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "ledger copy": ("asyncsdk ledger copy out/.asyncsdk postgresql://db/edits",),
     "ledger accept": ("asyncsdk ledger accept",),
     "ledger schema": ("asyncsdk ledger schema",),
+    "prices": ("asyncsdk prices", "asyncsdk prices --json", "asyncsdk prices --prices mine.json"),
     "serve": ("asyncsdk serve", "asyncsdk serve --port 0 --data server/", "asyncsdk serve --faults faults.json"),
     "demo": ("asyncsdk demo", "asyncsdk demo talk.mp4"),
     "schema": ("asyncsdk schema job", "asyncsdk schema edit"),
@@ -85,7 +86,7 @@ Exit codes
   1    failed, and repeating won't help
   2    wrong usage or refused: nothing was sent
   3    some of several failed, or may be paid; edit: it may be paid, or not all of it is saved
-  4    stopped at a limit that you set (--max-edits, --max-tokens)
+  4    stopped at a limit that you set (--max-edits, --max-tokens, --max-cost)
   75   failed for now: run the same command again
   129  the terminal was closed
   130  stopped by Ctrl-C

@@ -43,6 +43,17 @@ class ServerDifferences:
     created_at: Annotated[
         Literal["upload", "complete"], Parameter(help="When a file was created: as its upload, or at complete.")
     ] = "upload"
+    documented_tokens: Annotated[bool, Parameter(help="Count tokens by the documented rules of each model.")] = False
+    idempotency_header: Annotated[
+        str | None, Parameter(metavar="NAME", help="A header whose key makes an edit once.")
+    ] = None
+    idempotency_seconds: Annotated[Duration | None, Parameter(help="How long such a key is known; else for ever.")] = (
+        None
+    )
+    model_ends: Annotated[
+        tuple[str, ...],
+        Parameter(name="--model-end", metavar="MODEL=DATE", help="A model, and when it ends, if it does."),
+    ] = ()
     processing_seconds: Annotated[
         Duration, Parameter(name="--processing", help="How long a file is not processed yet.")
     ] = 0
@@ -110,7 +121,7 @@ async def serve(
         files_per_minute=files_per_minute,
         faults=() if faults is None else read_faults(Path(faults)),
         **asdict(batches),
-        **asdict(differences),
+        **asdict(differences) | {"model_ends": _ends_of(differences)},
     )
     open_to = None if api_key is not None or is_loopback(host) else host
     try:
@@ -129,6 +140,11 @@ def _made(data: str | None, **options: Any) -> LocalServer:
     except ValueError as error:
         name, _, rest = str(error).partition(" ")
         raise ConfigurationError(f"{_OPTIONS.get(name, name)} {rest}. Nothing was started.") from error
+
+
+def _ends_of(differences: ServerDifferences) -> dict[str, str] | None:
+    pairs = [each.partition("=") for each in differences.model_ends]
+    return {model: day for model, _, day in pairs} or None
 
 
 def read_faults(path: Path) -> list[Fault]:

@@ -78,7 +78,7 @@ def is_safe_to_repeat(error: APIError) -> bool:
 def may_be_charged(error: APIError) -> bool:
     """Whether the server may have done the edit: the response is lost, late, garbled, a 408, 409 or 5xx, or a 303.
 
-    No endpoint reports it afterwards, and there is no idempotency key.
+    No endpoint reports it afterwards, and OpenAI documents no key by which it would be made once.
     """
     return may_have_acted(error) and not (isinstance(error, APIStatusError) and _is_turned_away(error))
 

@@ -18,14 +18,19 @@ from asyncsdk.images.bucket import Where, target_of
 from asyncsdk.images.bulk.concurrency import check_concurrency, possible
 from asyncsdk.images.bulk.delivery import Save
 from asyncsdk.images.bulk.intake import EditIntake, Intake, as_sent, read_and_check
+from asyncsdk.images.bulk.model_ends import ModelEnds
 from asyncsdk.images.bulk.outcomes import Outcomes, outcomes_of
-from asyncsdk.images.bulk.policy import Limits, OnUncertain, Policy, ReservedLimits
+from asyncsdk.images.bulk.policy import Limits, OnUncertain, Policy, cost_limit
 from asyncsdk.images.bulk.preview import EditPlan, PlanBuilder
 from asyncsdk.images.bulk.run import BulkRun
+from asyncsdk.images.costs.planned import PlannedCosts
+from asyncsdk.images.costs.pricing import Pricing
+from asyncsdk.images.costs.table import Prices, current_prices, today
 from asyncsdk.images.dask.travel import absolute
 from asyncsdk.images.edit import EditFields, ImageEdit, Picture
+from asyncsdk.images.idempotency import checked_header
 from asyncsdk.images.ledger.file import FileLedger
-from asyncsdk.images.ledgers import ChosenLedger, LedgerPlace, database_of, directory_of, ledger_from
+from asyncsdk.images.ledgers import ChosenLedger, LedgerPlace, database_of, directory_of, ledger_from, limits_with
 from asyncsdk.images.pictures import LoadedEdit
 from asyncsdk.images.rate_pool import check_pool, limiter_of
 from asyncsdk.images.result import EditResult
@@ -53,11 +58,16 @@ class ImageEditor:
         check: Whether pictures and fields are checked against the API's known rules before they are sent.
         remote_options: For buckets, what `obstore.store.from_url` takes besides the URL, such as `region`, `endpoint`
             or `credential_provider`. None: obstore's environment variables alone.
+        prices: What models cost: a file as `asyncsdk prices --json` prints it, or a `PriceTable`. None: our table.
+        idempotency_header: For a gateway that makes an edit once for each key in it, such as "Idempotency-Key"; not
+            OpenAI. `edit_many` asks again for a lost answer, within 12 hours of the first try.
     """
 
     client: Client
     check: bool = field(default=True, kw_only=True)
     remote_options: Mapping[str, Any] | RemoteStores | None = field(default=None, kw_only=True, repr=False)
+    prices: Prices | None = field(default=None, kw_only=True, repr=False)
+    idempotency_header: str | None = field(default=None, kw_only=True, converter=checked_header)
     _stores: RemoteStores = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -152,6 +162,7 @@ class ImageEditor:
         only: Collection[str] | None = None,
         max_edits: int | None = None,
         max_tokens: int | None = None,
+        max_cost: float | None = None,
         accept_damage: bool = False,
         verify: bool = False,
         check: bool | None = None,
@@ -159,9 +170,8 @@ class ImageEditor:
     ) -> AbstractAsyncContextManager[Outcomes]:
         """Run many edits: `async with editor.edit_many(edits, out="out/") as outcomes:`, then iterate over it.
 
-        What was sent, paid and saved is recorded in a ledger. The same call, made again, resumes where a killed one
-        stopped: what is done is not sent again, what failed is. Without `out` and `save` nothing is recorded, and
-        each call sends everything.
+        What was sent, paid and saved is recorded in a ledger. The same call resumes where a killed one stopped: what is
+        done is not sent again, what failed is. Without `out` and `save` nothing is recorded: each call sends all.
 
         Args:
             edits: Any iterable, also asynchronous or endless. Several tasks read it in turn: a generator must not
@@ -179,10 +189,11 @@ class ImageEditor:
                 which may be paid twice, or "stop" the run.
             redo: Ids to send, and pay, again if their last run was before `redo_before`.
             redo_before: Unix time in seconds; now by default.
-            only: Limits the run to edits of these statuses: "new", "done", "failed", "refused", "uncertain"; "redo"
-                is those that `redo` names, whether or not their fields have changed since.
+            only: The statuses of the edits to send: "new", "done", "failed", "refused", "uncertain"; "redo": those
+                that `redo` names, whether or not their fields have changed since.
             max_edits: The most edits that are or may be paid, over all runs with this ledger.
             max_tokens: The same in tokens; edits in flight may exceed it.
+            max_cost: The same in dollars, by `prices`: what is not known yet counts with the most that it may cost.
             accept_damage: Go on with what is intact of a damaged ledger: what it lost may be paid again.
             verify: Read the pictures of what is done too: a ledger in a database knows it by its id and fields.
             check: Overrides the editor's `check`.
@@ -201,7 +212,8 @@ class ImageEditor:
         out = out if dask is None else absolute(out)
         target, place = self._places(out, _ledger_for(out, save, ledger), accept_damage=accept_damage, pool=rate_pool)
         rest: Any = {"rate": images_per_minute, "save": save, "concurrency": concurrency, "check": check, "dask": dask}
-        return self._running(edits, target, place, policy=policy, limits=Limits(max_edits, max_tokens), **rest)
+        limits = Limits(max_edits, max_tokens, max_cost=cost_limit(max_cost))
+        return self._running(edits, target, place, policy=policy, limits=limits, **rest)
 
     def _places(
         self, out: Where | None, ledger: ChosenLedger, *, accept_damage: bool = False, pool: str | None = None
@@ -230,28 +242,37 @@ class ImageEditor:
         dask: DaskClient | str | None,
     ) -> AsyncIterator[Outcomes]:
         async with AsyncExitStack() as stack:
+            pricing = await self._pricing(limits)
             if dask is not None:
                 from asyncsdk.images.dask.driver import driving
 
-                common: Any = {"policy": policy, "limits": limits, "rate": rate, "concurrency": concurrency}
-                checked = self.check if check is None else check
-                how = driving(
-                    dask, self.client, edits, target, place, stores=self._stores, save=save, checked=checked, **common
-                )
+                common: Any = {
+                    "policy": policy,
+                    "limits": limits,
+                    "rate": rate,
+                    "concurrency": concurrency,
+                    "save": save,
+                }
+                common |= {"checked": self.check if check is None else check, "pricing": pricing}
+                common |= {"editor": {"idempotency_header": self.idempotency_header}}
+                how = driving(dask, self.client, edits, target, place, stores=self._stores, **common)
                 yield await stack.enter_async_context(how)
                 return
             ledger = None if place is None else await stack.enter_async_context(place.open())
             if target is not None and ledger is not None:
                 await target.prepare(ledger)
-            limits = limits_with(limits, ledger)
+            limits = limits_with(limits, ledger, pricing)
             run = BulkRun(
                 client=self.client,
-                intake=await self._intake(policy, target, ledger, limits, check=check, few=concurrency),
+                intake=await self._intake(policy, target, ledger, limits, pricing, check=check, few=concurrency),
                 limiter=await stack.enter_async_context(limiter_of(place, ledger, per_minute=rate)),
                 limits=limits,
                 ledger=ledger,
                 save=save,
                 concurrency=await possible(concurrency),
+                pricing=pricing,
+                ends=ModelEnds.of(self.client, edits, rate),
+                idempotency_header=self.idempotency_header,
             )
             yield await stack.enter_async_context(outcomes_of(run, edits))
 
@@ -269,6 +290,7 @@ class ImageEditor:
         max_edits: int | None = None,
         max_tokens: int | None = None,
         verify: bool = False,
+        max_cost: float | None = None,
         check: bool | None = None,
     ) -> EditPlan:
         """Find out what `edit_many` would do with the same arguments: reads every picture, and sends nothing.
@@ -285,6 +307,7 @@ class ImageEditor:
             max_edits: As for `edit_many`.
             max_tokens: As for `edit_many`; what edits will use is not known before.
             verify: As for `edit_many`.
+            max_cost: As for `edit_many`; what is held back is what has no room at its highest price.
             check: As for `edit_many`.
 
         Returns:
@@ -295,20 +318,27 @@ class ImageEditor:
             LedgerError: The ledger can't be read.
         """
         INPUT_IMAGES.checked(images_per_minute)  # as a run does
-        limits, policy = Limits(max_edits, max_tokens), _policy(on_uncertain, redo, redo_before, only, verify=verify)
+        limits = Limits(max_edits, max_tokens, max_cost=cost_limit(max_cost))
+        policy = _policy(on_uncertain, redo, redo_before, only, verify=verify)
+        pricing = await self._pricing(limits)
         chosen = None if out is None and ledger is None else ledger_from(ledger)
         target, place = self._places(out, chosen)
         async with AsyncExitStack() as stack:
             known = None if place is None else await stack.enter_async_context(place.look())
             if target is not None:
                 await target.look()
-            limits = limits_with(limits, known)
-            intake = await self._intake(policy, target, known, limits, check=check)
-            builder = PlanBuilder(limits.allowed)
+            limits = limits_with(limits, known, pricing)
+            intake = await self._intake(policy, target, known, limits, pricing, check=check)
+            costs = PlannedCosts(pricing, today())
+            builder = PlanBuilder(limits.allowed, costs, limits.room)
             async with aclosing(tasks.walk(edits)) as all_, aclosing(intake.in_turn(all_)) as source:
                 async for edit in source:
                     builder.count(await intake.prepare(edit))
             return builder.plan(images_per_minute, damage=() if known is None else known.damage)
+
+    async def _pricing(self, limits: Limits) -> Pricing:
+        """The prices of a run. Raises ConfigurationError."""
+        return Pricing(await current_prices(self.prices), is_limited=limits.max_cost is not None)
 
     async def _intake(
         self,
@@ -316,11 +346,14 @@ class ImageEditor:
         target: Target | None,
         ledger: FileLedger | SharedLedger | None,
         limits: Limits,
+        pricing: Pricing,
         *,
         check: bool | None,
         few: int = 1,
     ) -> EditIntake:
         checked = self.check if check is None else check
+        if self.idempotency_header is not None:
+            policy = evolve(policy, now=time.time())
         if ledger is not None and policy.redo:
             policy = evolve(policy, redo_before=await ledger.redo_before(policy.redo_before))
         common: Any = {"policy": policy, "checked": checked, "target": target, "stores": self._stores}
@@ -329,7 +362,7 @@ class ImageEditor:
         from asyncsdk.images.bulk import shared_intake  # a run of one machine does not load it
 
         few = min(few, shared_intake.MOST_CLAIMED)
-        return shared_intake.SharedIntake(ledger=ledger, limits=limits, few=few, **common)
+        return shared_intake.SharedIntake(ledger=ledger, limits=limits, pricing=pricing, few=few, **common)
 
     async def _loaded(self, edit: ImageEdit, *, check: bool | None) -> LoadedEdit:
         checked = self.check if check is None else check
@@ -384,10 +417,3 @@ def _place(target: Target | None, out: Where | None, ledger: ChosenLedger, **res
     shown = None if target is None else target.where if target.is_elsewhere else str(out)
     directory, shared = directory_of(ledger, near), database_of(ledger)
     return LedgerPlace(directory=directory, shared=shared, out=shown, is_remote=near is None, **rest)
-
-
-def limits_with(limits: Limits, ledger: FileLedger | SharedLedger | None) -> Limits:
-    """The limits, with what earlier runs used: a shared ledger counts by itself."""
-    if ledger is None or isinstance(ledger, FileLedger):
-        return limits if ledger is None else limits.after(ledger.spent.edits, ledger.spent.tokens)
-    return ReservedLimits(limits.max_edits, limits.max_tokens, ledger.spent.edits, ledger.spent.tokens)

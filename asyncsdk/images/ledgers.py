@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from attrs import frozen
 
 from asyncsdk import files
+from asyncsdk.images.bulk.policy import Limits, ReservedLimits
+from asyncsdk.images.costs.pricing import Pricing
 from asyncsdk.images.destination import LEDGER, OWN_DIRECTORY
 from asyncsdk.images.ledger.file import FileLedger, load_ledger, make_place, open_ledger
 from asyncsdk.images.ledger.messages import worded
@@ -108,3 +110,12 @@ class LedgerPlace:
             return
         async with self.shared.look(self.directory) as shared:
             yield shared
+
+
+def limits_with(limits: Limits, ledger: FileLedger | SharedLedger | None, pricing: Pricing) -> Limits:
+    """The limits, with what earlier runs used: a shared ledger counts by itself."""
+    if ledger is None:
+        return limits
+    spent = ledger.spent
+    used = spent.edits, spent.tokens, spent.most(pricing.table.dearest)
+    return limits.after(*used) if isinstance(ledger, FileLedger) else ReservedLimits.of(limits, *used)

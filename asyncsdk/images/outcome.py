@@ -65,6 +65,7 @@ class EditOutcome:
         is_replaced: Whether an earlier run did it, and its pictures were moved aside since for those of another edit.
         result: The pictures and what they cost, if this run paid for the edit.
         usage: What it cost in tokens, also in an earlier run.
+        cost: The same in dollars, by the table of prices at that time; None where the price of its model is not known.
         problem: What went wrong, in this run or an earlier one; also where fewer pictures came than were requested,
             and where pictures of an earlier run are gone.
         error: The exception of this run.
@@ -80,6 +81,7 @@ class EditOutcome:
     is_replaced: bool = False
     result: EditResult | None = field(default=None, repr=False)
     usage: Usage | None = None
+    cost: float | None = None
     problem: Problem | None = None
     error: Exception | None = None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 
 from attrs import define, evolve, field
@@ -37,6 +37,7 @@ async def send(
     retry: Retry,
     timeout: float | None = None,  # noqa: ASYNC109 - a limit per attempt
     messages: list[Messages] | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> ImagesResponse:
     """Send an edit and return the response, each of its images a picture, at a URL, or among the unreadable ones.
 
@@ -51,7 +52,7 @@ async def send(
         return await _response(chunks, last[0])
 
     with _translating_to_charge_error(last):
-        return await client.receive(loaded.request(), read, retry=retry, timeout=timeout)
+        return await client.receive(loaded.request(), read, retry=retry, timeout=timeout, headers=headers)
 
 
 @define(eq=False)

@@ -25,6 +25,7 @@ from asyncsdk.server.ids import new_request_id
 from asyncsdk.server.inject import FaultResponse, Injector
 from asyncsdk.server.listener import ServerTiming
 from asyncsdk.server.log import ACTIVE_REQUEST, ActiveRequest, RequestLog
+from asyncsdk.server.model_list import Models
 from asyncsdk.server.page import PageEndpoint
 from asyncsdk.server.rate import TokenBucket
 from asyncsdk.server.repository import Repository
@@ -46,6 +47,7 @@ def make_app(
     edits: Edits,
     batches: Batches,
     api_key: str | None,
+    models: Models = Models(),  # noqa: B008 - without any there is no call
     rate: TokenBucket = TokenBucket(unit="requests"),  # noqa: B008 - without a limit it has no state
     host: str = "127.0.0.1",
     hosts: Collection[str] = (),
@@ -55,7 +57,7 @@ def make_app(
     common = CommonMiddleware(repository, log, api_key, rate, host, frozenset(name.lower() for name in (host, *hosts)))
     injector = Injector(faults, repository)
     api = web.Application(middlewares=[common.record, injector.middleware, refuse, common.authorize, common.count])
-    api.add_routes([*uploads.routes(), *files.routes(), *edits.routes(), *batches.routes()])
+    api.add_routes([*uploads.routes(), *files.routes(), *edits.routes(), *batches.routes(), *models.routes()])
     control = web.Application(middlewares=[common.keep_local if api_key is None else common.authorize])
     control.add_routes(Control(log, faults, edits.log, repository).routes())
     page = PageEndpoint(repository, log, faults, edits, api_key, host)

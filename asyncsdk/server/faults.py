@@ -31,6 +31,7 @@ Route = Literal[
     "batches.list",
     "batches.cancel",
     "batches.line",
+    "models.get",
     "*",
 ]
 Kind = Literal["answer", "reset", "close", "stall", "slow", "expire", "md5", "limit"]
@@ -40,7 +41,9 @@ Unit = Literal["requests", "input-images"]
 
 MOMENTS: tuple[Moment, ...] = get_args(Moment)
 LINE: Route = "batches.line"  # not a call: a request in the file of a batch
-_BODILESS = frozenset({"files.list", "files.get", "files.delete", "files.content", "batches.list", "batches.get"})
+_BODILESS = frozenset(
+    {"files.list", "files.get", "files.delete", "files.content", "batches.list", "batches.get", "models.get"}
+)
 _OF_LINES = frozenset({"answer", "reset", "close", "stall", "expire"})
 _USUAL_STATUS = 500
 _share = optional(must("a number above 0 and at most 1", int, float, within=lambda value: 0 < value <= 1))
@@ -56,7 +59,7 @@ class Fault:
     Args:
         route: The calls: "create", "part", "complete", "cancel", "files.list", "files.create", "files.get",
             "files.delete", "files.content", "edit", "batches.create", "batches.get", "batches.list",
-            "batches.cancel", or "*" for any. Or "batches.line": the requests in the files of batches.
+            "batches.cancel", "models.get", or "*" for any. Or "batches.line": the requests in the files of batches.
         kind: What happens:
 
             - "answer": a response with `status`, `headers` and `body`.

@@ -23,17 +23,32 @@ from asyncsdk.server.batches.endpoint import Batches
 from asyncsdk.server.batches.objects import StoredBatch
 from asyncsdk.server.edits.endpoint import Edits
 from asyncsdk.server.edits.history import EditLog
+from asyncsdk.server.edits.once import OnceByKey
+from asyncsdk.server.edits.painting import PaintedEdit
 from asyncsdk.server.fault_plan import FaultPlan
 from asyncsdk.server.faults import Fault
 from asyncsdk.server.files import Files
 from asyncsdk.server.listener import ServerTiming
 from asyncsdk.server.log import RequestLog, RequestRecord
+from asyncsdk.server.model_list import Models
 from asyncsdk.server.objects import StoredFile, StoredUpload
 from asyncsdk.server.rate import TokenBucket
 from asyncsdk.server.repository import Repository
 from asyncsdk.server.rules import CreatedAt, Differences
 from asyncsdk.server.uploads import Uploads
-from asyncsdk.server.validators import COUNT, DONE_OR_REFUSED, FLAG, HOST, KEY, NAMES, PORT, SECONDS, one_of
+from asyncsdk.server.validators import (
+    COUNT,
+    DAYS,
+    DONE_OR_REFUSED,
+    FLAG,
+    HEADER,
+    HOST,
+    KEY,
+    NAMES,
+    PORT,
+    SECONDS,
+    one_of,
+)
 
 
 @define(eq=False, repr=False)
@@ -76,6 +91,11 @@ class LocalServer:
         listing_delay: Seconds after which a new batch is in the list. What the real server does is not known.
         batch_tokens: How many tokens of input all batches of a model may have waiting; a batch above that fails. None:
             no limit.
+        documented_tokens: What an edit used is by the rules that are documented for its model, or were measured.
+        idempotency_header: A header whose key makes an edit once: asked again with it, the same answer comes.
+        idempotency_seconds: How long such a key is remembered. None: for ever.
+        model_ends: The models that GET /models/{model} knows, each with the day on which it ends (YYYY-MM-DD), "" for
+            none. None: there is no such call.
         clock: Returns unix seconds, for `created_at`, expiries and the Date header.
         timing: How long it waits for what, in seconds; for tests of the server itself.
 
@@ -109,6 +129,10 @@ class LocalServer:
     _batch_window: int = field(default=24 * 3600, kw_only=True, validator=COUNT)
     _listing_delay: float = field(default=0.0, kw_only=True, validator=SECONDS)
     _batch_tokens: int | None = field(default=None, kw_only=True, validator=optional(COUNT))
+    _documented_tokens: bool = field(default=False, kw_only=True, validator=FLAG)
+    _idempotency_header: str | None = field(default=None, kw_only=True, validator=optional(HEADER))
+    _idempotency_seconds: float | None = field(default=None, kw_only=True, validator=optional(SECONDS))
+    _model_ends: Mapping[str, str] | None = field(default=None, kw_only=True, validator=optional(DAYS))
     _clock: Callable[[], float] = field(default=time.time, kw_only=True)
     _timing: ServerTiming = field(factory=ServerTiming, kw_only=True)  # for tests
     _plan: FaultPlan = field(default=Factory(lambda self: FaultPlan.of(self._faults), takes_self=True), init=False)
@@ -271,7 +295,14 @@ class LocalServer:
         )
         uploads = Uploads(self._repository, self._upload_ttl, self._repeated_complete, differences)
         files = Files(self._repository, TokenBucket(self._files_per_minute, "requests"))
-        self._edits = Edits(self._repository, TokenBucket(self._images_per_minute), self._edit_seconds)
+        once = OnceByKey[PaintedEdit](self._idempotency_header, self._idempotency_seconds, clock=self._clock)
+        self._edits = Edits(
+            self._repository,
+            TokenBucket(self._images_per_minute),
+            self._edit_seconds,
+            documented_tokens=self._documented_tokens,
+            once=once,
+        )
         self._batches = Batches(
             repository=self._repository,
             edits=self._edits,
@@ -289,6 +320,7 @@ class LocalServer:
             files=files,
             edits=self._edits,
             batches=self._batches,
+            models=Models(self._model_ends),
             api_key=self._api_key,
             rate=TokenBucket(self._requests_per_minute, "requests"),
             host=self._host,

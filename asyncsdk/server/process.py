@@ -61,6 +61,10 @@ class ServerProcess:
         batch_window: Seconds after which a batch expires.
         listing_delay: Seconds after which a new batch is in the list.
         batch_tokens: How many tokens of input all batches of a model may have waiting. None: no limit.
+        documented_tokens: What an edit used is by the rules that are documented for its model, or were measured.
+        idempotency_header: A header whose key makes an edit once: asked again with it, the same answer comes.
+        idempotency_seconds: How long such a key is remembered. None: for ever.
+        model_ends: The models that GET /models/{model} knows, with the day on which each ends. None: no such call.
 
     Raises:
         ValueError: An option makes no sense.
@@ -91,6 +95,10 @@ class ServerProcess:
     _batch_window: int = field(default=24 * 3600, kw_only=True)
     _listing_delay: float = field(default=0.0, kw_only=True)
     _batch_tokens: int | None = field(default=None, kw_only=True)
+    _documented_tokens: bool = field(default=False, kw_only=True)
+    _idempotency_header: str | None = field(default=None, kw_only=True)
+    _idempotency_seconds: float | None = field(default=None, kw_only=True)
+    _model_ends: Mapping[str, str] | None = field(default=None, kw_only=True)
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
     _address: dict[str, Any] = field(factory=dict, init=False)
 

@@ -70,6 +70,12 @@ BODY = must("a string or a JSON value", object, bool, within=_is_json)
 DONE_OR_REFUSED = must(
     "200, or an error status from 400 to 599", int, within=lambda value: value in {200, *range(400, 600)}
 )
+HEADER = must("the name of a header", str, within=lambda name: bool(_HEADER.fullmatch(name)))
+DAYS = must(
+    "models with days, as YYYY-MM-DD, or an empty text for none",
+    Mapping,
+    within=lambda ends: all(isinstance(end, str) and re.fullmatch(r"(\d{4}-\d\d-\d\d)?", end) for end in ends.values()),
+)
 HOST = must("a host name or an address", str, within=bool)
 KEY = must(
     "a non-empty string without spaces around it",

@@ -53,6 +53,7 @@ def test_a_done_edit_is_told_with_its_files_and_tokens() -> None:
         "status": "done",
         "files": ["out/beach.png", "out/beach.1.png"],
         "usage": {"total_tokens": 1205},
+        "cost": None,
         "error": None,
     }
     assert line_of(EditOutcome(edit=EDIT, id="b", status="done", files=files[:1])) == "b: out/beach.png"

@@ -204,7 +204,7 @@ async def test_processes_that_are_over_leave_one_row_that_counts_as_they_did(
             await ledger.intend(name, id=name, n=1)
             await ledger.end(name, "done", id=name, usage=USAGE)
     async with PostgresLedger(database_url).open(tmp_path, {}) as ledger:
-        assert (await ledger.claim([], max_edits=3, max_tokens=None)).spent == Spent(3, 15)
+        assert (await ledger.claim([], max_edits=3, max_tokens=None)).spent == Spent(3, 15, unpriced=15)
         assert postgres_server.sql("select count(*) from asyncsdk.ledger_worker", database=database) == "2"
 
 
@@ -225,4 +225,35 @@ async def test_a_late_answer_ends_an_edit_that_another_has_claimed_and_not_start
         [state] = await second.look_up(["a"])
         assert state is not None
         assert (state.status, state.files) == ("done", ("a.png",))
-        assert (await second.claim([], max_edits=None, max_tokens=None)).spent == Spent(1, 5)
+        assert (await second.claim([], max_edits=None, max_tokens=None)).spent == Spent(1, 5, unpriced=5)
+
+
+async def test_a_database_of_the_version_before_is_read_as_it_is_and_brought_to_this_one(
+    postgres_server: PostgresServer, database: str, database_url: str, tmp_path: Path
+) -> None:
+    postgres_server.sql(*schema_steps(None, 2), database=database)
+    worker = "insert into asyncsdk.ledger_worker (holder, run, is_over, edits, tokens) values"
+    edit = "insert into asyncsdk.edit (key, id, status, epoch, holder, try, at) values"
+    token = "gen_random_uuid()"
+    postgres_server.sql(
+        f"{worker} ({token}, 1, true, 2, 9)",
+        f"{edit} ('a', 'a', 'done', 1, {token}, {token}, now())",
+        database=database,
+    )
+    ledger = PostgresLedger(database_url)
+    shown = await ledger.show()
+    assert shown is not None
+    assert (shown["edits"], shown["tokens"], shown["cost"], shown["unpriced"]) == (2, 9, 0, 9)
+    assert [entry["id"] async for entry in ledger.entries()] == ["a"]
+    async with ledger.look(tmp_path) as looked:
+        assert (await looked.look_up(["a"]))[0] is not None
+        assert looked.spent == Spent(2, 9, 0, 9)
+    async with ledger.open(tmp_path, {}) as opened:
+        granted = await opened.claim([("b", "b", None)], max_edits=None, max_tokens=None, max_cost=100, costs={"b": 60})
+        assert (granted.keys, granted.spent) == (frozenset({"b"}), Spent(2, 9, 0, 9))
+        held = await opened.claim([("c", "c", None)], max_edits=None, max_tokens=None, max_cost=100, costs={"c": 60})
+        assert (held.keys, held.is_held_back, held.spent.cost) == (frozenset(), True, 60)
+        await opened.intend("b", id="b", n=1)
+        await opened.end("b", "done", id="b", usage=Usage(total_tokens=7), cost=40)
+        assert (await opened.claim([], max_edits=None, max_tokens=None)).spent == Spent(3, 16, 40, 9)
+    assert postgres_server.sql("select max(version) from asyncsdk.schema_version", database=database) == "3"

@@ -30,6 +30,7 @@ class BothSides:
     random: random.Random
     row: EditRow = field(factory=EditRow)
     edits: int = 0
+    cost: int = 0
     now: float = 0.0
     until: dict[str, float] = field(factory=dict)
     known: list[tuple[int, str | None]] = field(factory=lambda: [(0, None)])  # epochs and tries that anyone ever saw
@@ -60,14 +61,15 @@ class BothSides:
         return self.until.get(holder or "", 0.0) > self.now
 
     def took(self, change: rows.Changed) -> str:
-        self.row, self.edits = change.row, self.edits + change.counted
+        self.row, self.edits, self.cost = change.row, self.edits + change.counted, self.cost + change.spent
         if change.answer == "yes":
             self.known.append((self.row.epoch, self.row.last))
         return change.answer
 
     async def claim(self, holder: str, *, may_take: bool) -> tuple[str, str]:
         (epoch, last), new = self.random.choice(self.known[-4:]), str(uuid.UUID(int=self.random.getrandbits(128)))
-        seen = [{"key": KEY, "id": KEY, "epoch": epoch, "last": last, "new": new}]
+        cost = self.random.choice([None, 70, 90])
+        seen = [{"key": KEY, "id": KEY, "epoch": epoch, "last": last, "new": new, "cost": cost}]
         lapsed = may_take and not self.is_alive(self.row.holder)
         ours = theirs = ""
         for _ in range(self.random.choice([1, 2])):
@@ -81,11 +83,20 @@ class BothSides:
                 None,
                 LEFT_ALONE,
                 "{}",
+                None,
+                0,
             )
             theirs = "no" if got[0]["key"] is None else "yes"
             ours = self.took(
                 rows.claim(
-                    self.row, seen=(epoch, last), new=new, holder=holder, now=self.now, may_take=lapsed, lease=60.0
+                    self.row,
+                    seen=(epoch, last),
+                    new=new,
+                    holder=holder,
+                    now=self.now,
+                    may_take=lapsed,
+                    lease=60.0,
+                    cost=cost,
                 )
             )
         return ours, theirs
@@ -97,7 +108,8 @@ class BothSides:
             return "", ""
         fields: dict[str, Any] = {"kind": kind, "key": KEY, "epoch": epoch, "was": was, "new": new, "n": 1, "tokens": 0}
         how: Any = self.random.choice(ENDS)
-        fields |= {"status": how} if kind == "end" else {}
+        cost = self.random.choice([None, 50])
+        fields |= {"status": how, "cost": cost} if kind == "end" else {}
         ours = theirs = ""
         for _ in range(self.random.choice([1, 2])):
             got = await self.connection.fetch(statement("edit_change"), uuid.UUID(holder), json.dumps([fields]), 1)
@@ -108,7 +120,7 @@ class BothSides:
                 is_alive = self.is_alive(holder)
                 change = rows.start(self.row, epoch=epoch, was=was, new=new, now=self.now, is_alive=is_alive)
             elif kind == "end":
-                change = rows.end(self.row, epoch=epoch, was=was, new=new, status=how)
+                change = rows.end(self.row, epoch=epoch, was=was, new=new, status=how, cost=cost)
             else:
                 change = {"turn away": rows.turn_away, "give back": rows.give_back}[kind](
                     self.row, epoch=epoch, was=was, new=new
@@ -128,6 +140,8 @@ class BothSides:
             before = self.edits
             await self.connection.execute(statement("edit_abandon"), uuid.UUID(int=1), 1, new)
             [there] = await self.connection.fetch("select coalesce(sum(edits), 0) as n from asyncsdk.ledger_worker")
+            [spent] = await self.connection.fetch("select coalesce(sum(cost), 0) as n from asyncsdk.ledger_worker")
+            assert self.cost - spent["n"] in {0, self.row.new_cost or 0}
             change = rows.abandon(self.row, new=str(new), may_take=not self.is_alive(self.row.holder))
             return self.took(change), "yes" if there["n"] < before else "no"
         new, force = uuid.UUID(int=self.random.getrandbits(128)), self.random.random() < 0.5
@@ -148,6 +162,9 @@ class BothSides:
         assert theirs == (self.row.status, self.row.phase, self.row.epoch, self.row.last, self.row.holder)
         assert (there["lates"] or 0) == len(self.row.late)
         assert counted["n"] == self.edits
+        assert (there["cost"], there["new_cost"]) == (self.row.cost, self.row.new_cost)
+        [spent] = await self.connection.fetch("select coalesce(sum(cost), 0) as n from asyncsdk.ledger_worker")
+        assert spent["n"] == self.cost
 
 
 @pytest.mark.parametrize("part", range(2))

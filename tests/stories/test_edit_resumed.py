@@ -108,13 +108,13 @@ async def test_what_failed_is_sent_again_and_what_was_refused_is_not(tmp_path: P
         assert statuses(second) == {"1": "done", "2": "refused"}
         assert second["2"].problem is not None
         assert second["2"].problem.moderation is not None
-        assert len(server.requests) == 3
+        assert server.calls["edit"] == 3
         third = await run(editor, edits, out=out, redo=["2"])
         assert statuses(third) == {"1": "skipped", "2": "refused"}
-        assert len(server.requests) == 4
+        assert server.calls["edit"] == 4
         only = await run(editor, edits, out=out, only=["refused"])
         assert statuses(only) == {"2": "refused"}
-        assert len(server.requests) == 5
+        assert server.calls["edit"] == 5
 
 
 async def test_an_uncertain_edit_waits_for_a_decision(tmp_path: Path, out: Path) -> None:

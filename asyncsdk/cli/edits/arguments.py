@@ -52,9 +52,8 @@ def check_grace(seconds: float) -> None:
 
 def limits_of(run: RunOptions) -> dict[str, Any]:
     """The arguments of `ImageEditor.edit_many` that `ImageEditor.plan` has no need of."""
-    return {
-        name: getattr(run, name) for name in ("max_edits", "max_tokens", "concurrency", "rate_pool", "accept_damage")
-    }
+    names = ("max_edits", "max_tokens", "max_cost", "concurrency", "rate_pool", "accept_damage")
+    return {name: getattr(run, name) for name in names}
 
 
 def _prompt(run: RunOptions) -> str | None:

@@ -20,6 +20,7 @@ from asyncsdk.cli.output import Out, complain
 from asyncsdk.client import Client
 from asyncsdk.errors import InvalidEditError
 from asyncsdk.images.bulk.preview import EditPlan
+from asyncsdk.images.costs.money import CostRange
 from asyncsdk.images.edit import ImageEdit
 from asyncsdk.images.editor import ImageEditor
 from asyncsdk.images.outcome import EditOutcome
@@ -28,6 +29,7 @@ from asyncsdk.remote.stores import RemoteStores
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+_PLANNED = ("max_edits", "max_tokens", "max_cost")
 NOWHERE = "http://nothing.is.sent"
 
 
@@ -83,6 +85,7 @@ class DryRun:
     request: Mapping[str, Any]
     limits: Mapping[str, Any]
     stores: RemoteStores
+    prices: str | None = field(default=None, kw_only=True)
     mode: Mode = field(kw_only=True)
     written: Out = field(kw_only=True)
 
@@ -133,7 +136,7 @@ class DryRun:
             named=most_named(names),
             not_pictures=len(rows.others),
             results=len(rows.results),
-            limit=limit_of(self.limits["max_edits"], self.limits["max_tokens"]),
+            limit=limit_of(*(self.limits[name] for name in _PLANNED)),
             redoes=bool(self.request["redo"]) and not self.request["only"],
             replaced=self.place.replaced,
         )
@@ -142,12 +145,12 @@ class DryRun:
         """Check all rows, and show how far that is where it takes long. Raises what a run raises for its arguments."""
         checking, shape = Checking(self.rows), self.written.shape
         async with Client("none", base_url=NOWHERE) as client:
-            editor = ImageEditor(client, remote_options=self.stores)
+            editor = ImageEditor(client, remote_options=self.stores, prices=self.prices)
             place: Any = {"out": self.place.out, "ledger": self.place.ledger}
             editor.edit_many((), **place, **self.request, **self.limits)  # checks its arguments; is not entered
             view = CheckingView(lambda: checking.taken, self.rows.edits_in_all)
             with choose(self.mode, view, quiet=shape.quiet, verbose=shape.verbose):
-                limits = {name: self.limits[name] for name in ("max_edits", "max_tokens")}
+                limits = {name: self.limits[name] for name in _PLANNED}
                 return await editor.plan(checking.edits(), **place, **self.request, **limits)
 
 
@@ -157,12 +160,22 @@ def reason_in_words(outcome: EditOutcome) -> str:
 
 
 def _record(plan: EditPlan, forecast: Forecast) -> dict[str, Any]:
-    fields = asdict(plan, filter=lambda attribute, _: attribute.name not in {"problems", "damage"})
+    apart = {"problems", "damage", "cost", "batch_cost", "prices"}
+    fields = asdict(plan, filter=lambda attribute, _: attribute.name not in apart)
+    read = None if plan.prices is None or plan.prices.read is None else plan.prices.read.isoformat()
     return {
         **fields,
+        "cost": _range(plan.cost),
+        "batch_cost": _range(plan.batch_cost),
+        "prices": read,
         "problems": forecast.problems.counts.total(),
         "reasons": dict(forecast.problems.reasons),
         "not_pictures": forecast.not_pictures,
         "results": forecast.results,
         "damage": list(map(str, plan.damage)),
     }
+
+
+def _range(cost: CostRange | None) -> dict[str, float] | None:
+    """A range in dollars."""
+    return None if cost is None else dict(zip(("low", "high"), cost.dollars, strict=True))

@@ -21,7 +21,14 @@ from asyncsdk.cli.exits import Exit, exit_code
 from asyncsdk.cli.options import Connection, Mode, Output, ShownAs
 from asyncsdk.cli.output import Out, complain
 from asyncsdk.cli.signals import Stop
-from asyncsdk.errors import APIError, AsyncSDKError, LedgerError, RemoteError, SaveError
+from asyncsdk.errors import (
+    APIError,
+    AsyncSDKError,
+    ConfigurationError,
+    LedgerError,
+    RemoteError,
+    SaveError,
+)
 from asyncsdk.images.destination import NOT_DELIVERED
 from asyncsdk.open_files import lowered
 
@@ -89,7 +96,7 @@ async def edit_many(
     request, written = request_of(run), Out(output, goes_on=True)
     warn_of_the_future(run.redo, request["redo_before"])
     await check_page(run.gallery, place, stores)
-    dry = DryRun(rows, place, request, limits_of(run), stores, mode=progress, written=written)
+    dry = DryRun(rows, place, request, limits_of(run), stores, prices=run.prices, mode=progress, written=written)
     if run.dry_run:
         return await dry.show()
     forecast = None
@@ -101,7 +108,9 @@ async def edit_many(
     async with open_client(connection, connections=run.concurrency, on_workers=run.dask is not None) as client:
         leftovers = await in_thread(leftovers_in, place.records, *rows.json_lines)
         report = Report(written, run.gallery is not None, frozenset(request["redo"]), leftovers)
-        editor = ImageEditor(client, remote_options=stores)
+        editor = ImageEditor(
+            client, remote_options=stores, prices=run.prices, idempotency_header=run.idempotency_header
+        )
         work = BulkEditing(editor, RescueQueue(report), place, run, request, report, stop, stores)
         work.done_before = forecast.plan.done if forecast is not None and forecast.plan is not None else 0
         return written.code(await work.go(rows, progress, output))
@@ -330,6 +339,9 @@ class BulkEditing:
             in_flight=self._outcomes.in_flight,
             images=self._outcomes.images_made,
             tokens=self._outcomes.usage.total_tokens or 0,
+            cost=self._outcomes.cost,
+            unpriced=self._outcomes.unpriced_tokens,
+            prices=self._outcomes.prices_read,
             seconds=time.monotonic() - self._began,
             holding=self._outcomes.rate_limit_wait,
             not_pictures=self._not_pictures,
@@ -340,5 +352,9 @@ class BulkEditing:
     def _code(self) -> int:
         if self.stop.signum is not None:
             return self.stop.code
-        code = self.report.tally.code if self._reason is None else exit_code(self._reason, sent=True)
+        counts = self.report.tally.counts
+        is_refused = isinstance(self._reason, ConfigurationError) and not any(
+            map(counts.get, ("done", "failed", "uncertain"))
+        )
+        code = self.report.tally.code if self._reason is None else exit_code(self._reason, sent=not is_refused)
         return code or (Exit.FAILED if self._page_is_lost else Exit.DONE)

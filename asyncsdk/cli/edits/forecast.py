@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from asyncsdk.cli import units
+from asyncsdk.cli.edits.costs import cost_lines
 from asyncsdk.cli.edits.messages import (
     MOST_NAMED,
     Summary,
@@ -46,10 +47,10 @@ class Forecast:
     redoes: bool = False
 
 
-def limit_of(max_edits: int | None, max_tokens: int | None) -> str:
+def limit_of(max_edits: int | None, max_tokens: int | None, max_cost: float | None = None) -> str:
     """The options that may hold edits back, as they are typed."""
-    given = {"--max-edits": max_edits, "--max-tokens": max_tokens}
-    return " and ".join(f"{name} {value}" for name, value in given.items() if value is not None)
+    given = {"--max-edits": max_edits, "--max-tokens": max_tokens, "--max-cost": max_cost}
+    return " and ".join(f"{name} {value:g}" for name, value in given.items() if value is not None)
 
 
 def plan_lines(plan: EditPlan, forecast: Forecast, *, images_per_minute: float | None = None) -> str:
@@ -62,6 +63,7 @@ def plan_lines(plan: EditPlan, forecast: Forecast, *, images_per_minute: float |
     lines = [f"{', '.join(facts)}{time}."]
     if plan.input_images != plan.sent:
         lines.append(f"They count as {plan.input_images:,} images against the rate limit: pictures, times n.")
+    lines += cost_lines(plan)
     lines += _remarks(plan, forecast)
     if plan.sent and images_per_minute is None:
         lines.append("For an estimate of the time, give your rate limit with --images-per-minute N.")
@@ -78,7 +80,7 @@ def question(forecast: Forecast) -> str:
         held = f" ({forecast.limit} holds {plan.held_back:,} back)" if plan.held_back else ""
         not_sent = ", ".join(_not_sent(plan, forecast))
         first = f"{amount}{held}.{f' Not sent: {not_sent}.' if not_sent else ''}"
-        rest += _remarks(plan, forecast)
+        rest += [*cost_lines(plan), *_remarks(plan, forecast)]
     return "\n  ".join([first, *rest, _CONTINUE]) if rest else f"{first} {_CONTINUE}"
 
 

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 from attrs import asdict
 from cyclopts import App, Parameter
 
+from asyncsdk.cli.edits.costs import spent_in
 from asyncsdk.cli.exits import Exit
 from asyncsdk.cli.options import Output
 from asyncsdk.cli.output import Out, complain, show_text
 from asyncsdk.errors import ConfigurationError
+from asyncsdk.images.costs.money import NANOS
 
 if TYPE_CHECKING:
     from asyncsdk.images.ledger.postgres import PostgresLedger
@@ -43,14 +45,15 @@ async def show(*, ledger: LedgerName = None, output: Output = Output()) -> int: 
 
         known = await load_ledger(chosen)
         states = dict(Counter(status_of_state(state) for _, state in known.index.states.items()))
-        shown: dict[str, Any] | None = {"states": states, "edits": known.spent.edits, "tokens": known.spent.tokens}
+        shown: dict[str, Any] | None = {"states": states, **asdict(known.spent)}
     else:
         shown = await chosen.show()
     if shown is None:
         complain("Nothing was ever written there.")
         return Exit.DONE
     lines = [f"{state}: {number:,}" for state, number in sorted(shown["states"].items())]
-    lines.append(f"sent so far: {shown['edits']:,} edits, {shown['tokens']:,} tokens")
+    lines.append(f"sent so far: {shown['edits']:,} edits, {shown['tokens']:,} tokens{spent_in(shown)}")
+    shown |= {"cost": shown["cost"] / NANOS}
     if shown.get("late"):
         lines.append(f"with an answer that came late: {shown['late']:,}")
     lines += [f"at work: process {worker['pid']} on {worker['host']}" for worker in shown.get("workers", ())]
@@ -203,6 +206,7 @@ async def _in_files(directory: Path, status: str | None) -> AsyncIterator[dict[s
         if status in {None, has}:
             fields: dict[str, Any] = {"id": state.id, "status": has, "n": state.n, "at": state.at}
             fields |= {"files": list(state.files)} if state.files else {}
+            fields |= {} if state.cost is None else {"cost": state.cost / NANOS}
             fields |= {} if state.usage is None else {"usage": usage_fields(state.usage)}
             yield fields | ({} if state.problem is None else {"problem": problem_fields(state.problem)})
 

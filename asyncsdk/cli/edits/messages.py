@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from attrs import define, field, fields, frozen
 
 from asyncsdk.cli import units
+from asyncsdk.cli.edits.costs import spent
 from asyncsdk.cli.edits.options import EditOptions, RunOptions
 from asyncsdk.cli.exits import Exit
 from asyncsdk.images.destination import NOT_DELIVERED
@@ -44,8 +45,9 @@ LONGEST_WAIT_NOT_SHOWN = 2.0  # seconds: shorter waits are part of a steady pace
 class Moment:
     """The numbers of a run now. `total` is None if not every row is to be sent; `holding` is the rate limit's wait.
 
-    `not_pictures` counts files of folders that are left out, `results` what was left out since it is in --out. `whole`
-    is how far all copies are, where there may be others.
+    `cost` is in dollars, by `prices` of that day, and leaves out tokens that are `unpriced`. `not_pictures` counts
+    files of folders that are left out, `results` what was left out since it is in --out. `whole` is how far all copies
+    are, where there may be others.
     """
 
     counts: Mapping[str, int] = field(factory=Counter)
@@ -53,6 +55,9 @@ class Moment:
     in_flight: int = 0
     images: int = 0
     tokens: int = 0
+    cost: float = 0.0
+    unpriced: int = 0
+    prices: str | None = None
     seconds: float = 0.0
     holding: float = 0.0
     not_pictures: int = 0
@@ -275,7 +280,8 @@ def _made(moment: Moment) -> list[str]:
         return []
     rate = f" ({moment.images * 60 / moment.seconds:.0f} images a minute)" if moment.seconds >= 1 else ""
     tokens = f", {moment.tokens:,} tokens" if moment.tokens else ""
-    return [f"{units.counted(moment.images, 'image')}{tokens}, in {units.elapsed(moment.seconds)}{rate}."]
+    made = f"{units.counted(moment.images, 'image')}{tokens}, in {units.elapsed(moment.seconds)}{rate}."
+    return [made, *spent(moment.cost, moment.unpriced, moment.prices)]
 
 
 def _next(tally: Summary, not_sent: int, when: str, add: str) -> list[str]:

@@ -92,6 +92,21 @@ class RunOptions:
     max_tokens: Annotated[
         Whole | None, Parameter(metavar="N", help="Stop after N tokens; edits in flight may exceed it.")
     ] = None
+    max_cost: Annotated[
+        float | None,
+        Parameter(
+            metavar="USD", help="Stop before more dollars are spent, counting earlier runs; see asyncsdk prices."
+        ),
+    ] = None
+    prices: Annotated[
+        str | None, Parameter(metavar="FILE", help="What models cost, in the form of: asyncsdk prices --json.")
+    ] = None
+    idempotency_header: Annotated[
+        str | None,
+        Parameter(
+            metavar="NAME", help="For a gateway that makes an edit once for each key in this header; not OpenAI."
+        ),
+    ] = None
     ledger: Annotated[
         str | None,
         Parameter(

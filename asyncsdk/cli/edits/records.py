@@ -25,7 +25,14 @@ class EditLine(TypedDict):
 
 def record_of(outcome: EditOutcome) -> dict[str, Any]:
     """How an edit of a run ended; `displaced` is there if older pictures were moved aside."""
-    entry = record(outcome.id, outcome.status, files=outcome.places, usage=outcome.usage, problem=outcome.problem)
+    entry = record(
+        outcome.id,
+        outcome.status,
+        files=outcome.places,
+        usage=outcome.usage,
+        cost=outcome.cost,
+        problem=outcome.problem,
+    )
     displaced = [*map(str, outcome.displaced), *outcome.displaced_objects]
     return entry | ({"displaced": displaced} if displaced else {})
 
@@ -41,13 +48,18 @@ def record(
     *,
     files: Sequence[str] = (),
     usage: Usage | None = None,
+    cost: float | None = None,
     problem: Problem | None = None,
 ) -> dict[str, Any]:
-    """`error` is a Problem: `type` is the class in `asyncsdk.errors`, `code` and `status_code` are from the server."""
+    """`cost` is in dollars, None where it is not known.
+
+    `error` is a Problem: `type` is the class in `asyncsdk.errors`, `code` and `status_code` are from the server.
+    """
     return {
         "id": edit_id,
         "status": status,
         "files": list(files),
         "usage": None if usage is None else to_json(usage),
+        "cost": cost,
         "error": None if problem is None else asdict(problem),
     }

@@ -14,6 +14,7 @@ from typing import Any
 from asyncsdk.cli.gallery.html import image, isolated, link, tag, text
 from asyncsdk.cli.gallery.item import GalleryItem, Shown
 from asyncsdk.cli.pictures import is_shown
+from asyncsdk.images.costs.money import nanos_of, shown
 from asyncsdk.images.outcome import Problem
 from asyncsdk.models import Usage
 
@@ -128,7 +129,11 @@ def _moderation(problem: Problem) -> dict[str, Any]:
 
 def _facts(item: GalleryItem, base: PurePath) -> str:
     facts = {name: _value(value) for name, value in item.settings.items()}
-    listed = list(_list(facts, mask=_mask(item.mask, base), tokens=_tokens(item.usage), ended=_time(item.at)))
+    listed = list(
+        _list(
+            facts, mask=_mask(item.mask, base), tokens=_tokens(item.usage), cost=_cost(item.cost), ended=_time(item.at)
+        )
+    )
     return tag("footer", *listed)
 
 
@@ -148,6 +153,10 @@ def _mask(mask: Shown | None, base: PurePath) -> str | None:
     if isinstance(mask, PurePath):
         return tag("a", isolated(mask.name), href=link(mask, base) if _is_safe(mask) else False)
     return mask if mask is None else isolated(str(mask))
+
+
+def _cost(dollars: float | None) -> str | None:
+    return None if dollars is None else shown(nanos_of(dollars))
 
 
 def _tokens(usage: Usage | None) -> str | None:

@@ -36,6 +36,7 @@ class GalleryItem:
     settings: Mapping[str, Any] = field(factory=dict)
     problem: Problem | None = None
     usage: Usage | None = None
+    cost: float | None = None  # in dollars
     at: float | None = None
     version: str | None = None
 
@@ -53,6 +54,7 @@ def gallery_item(outcome: EditOutcome, *, at: float | None = None) -> GalleryIte
         settings=settings_of(edit),
         problem=outcome.problem,
         usage=outcome.usage,
+        cost=outcome.cost,
         at=at,
     )
 

@@ -6,6 +6,7 @@ import errno
 import inspect
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 from attrs import define, field, frozen
 
@@ -15,6 +16,7 @@ from asyncsdk.files import Waiting
 from asyncsdk.images.bulk.intake import PreparedEdit
 from asyncsdk.images.destination import RAW, Destination
 from asyncsdk.images.edit import ImageEdit
+from asyncsdk.images.idempotency import EditKey
 from asyncsdk.images.ledger import Ledger
 from asyncsdk.images.ledger.owner import PictureOwner
 from asyncsdk.images.outcome import EditOutcome
@@ -222,12 +224,11 @@ class LedgerWriter:
         """The directory of what came in the place of its pictures; None: it is not kept."""
         return None if self._ledger is None else self._ledger.directory / RAW
 
-    async def intend(self) -> None:
-        """Record that it is about to be sent. Raises LedgerError."""
+    async def intend(self, cost: int | None = None, key: EditKey | None = None) -> None:
+        """Record that it is about to be sent, what it costs at most, and its key. Raises LedgerError."""
         if self._ledger is not None and self._prepared.item is not None:
-            await self._ledger.intend(
-                self._prepared.item, id=self._prepared.name, n=self._prepared.edit.n or 1, source=self._prepared.source
-            )
+            known: Any = {"n": self._prepared.edit.n or 1, "source": self._prepared.source, "cost": cost, "key": key}
+            await self._ledger.intend(self._prepared.item, id=self._prepared.name, **known)
 
     @property
     def may_send(self) -> bool:
@@ -239,8 +240,8 @@ class LedgerWriter:
         if self._ledger is not None and self._prepared.item is not None:
             self._ledger.release(self._prepared.item)
 
-    async def end(self, outcome: EditOutcome, names: tuple[str, ...] = ()) -> None:
-        """Record how it ended, with the names of its pictures. Raises LedgerError."""
+    async def end(self, outcome: EditOutcome, names: tuple[str, ...] = (), cost: int | None = None) -> None:
+        """Record how it ended, with the names of its pictures and what it cost. Raises LedgerError."""
         if self._ledger is None or self._prepared.item is None:
             return
         result = outcome.result
@@ -251,6 +252,8 @@ class LedgerWriter:
             problem=outcome.problem,
             files=names,
             usage=outcome.usage,
+            cost=cost,
+            again=self._prepared.is_asked_again,
             images=None if result is None else len(result.images),
             request_id=None if result is None else result.request_id,
         )

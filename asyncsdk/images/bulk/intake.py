@@ -20,6 +20,7 @@ from asyncsdk.images.bulk.duplicates import DuplicateMatcher, ordinal_of
 from asyncsdk.images.bulk.naming import Named, Naming
 from asyncsdk.images.bulk.policy import Policy
 from asyncsdk.images.check import check, invalid
+from asyncsdk.images.costs.money import NANOS
 from asyncsdk.images.destination import OWN_DIRECTORY, REPLACED, Destination
 from asyncsdk.images.edit import ImageEdit, address_of
 from asyncsdk.images.ledger.file import FileLedger
@@ -39,7 +40,8 @@ class PreparedEdit:
 
     `id` is the caller's name for it, and `name` that of its pictures. `source` is a digest of where its first picture
     comes from. `moves_anothers`: pictures of another edit, such as of an earlier prompt, are moved aside for its own.
-    `is_in_redo`: the caller named it to be sent again. `ordinal` is its number among equal ones, from 0.
+    `is_in_redo`: the caller named it to be sent again. `before` is how the ledger has it, and `is_asked_again`: its
+    answer was lost, and is asked for again by its key. `ordinal` is its number among equal ones, from 0.
     """
 
     loaded: LoadedEdit
@@ -51,6 +53,8 @@ class PreparedEdit:
     moves_anothers: bool = False
     is_in_redo: bool = False
     ordinal: int = 0
+    before: ItemState | None = None
+    is_asked_again: bool = False
 
     @property
     def edit(self) -> ImageEdit:
@@ -150,14 +154,16 @@ class Intake:
         decision = self.policy.decide(edit_id, state, is_in_redo=is_in_redo, maybe_paid=bool(edit.maybe_paid))
         if decision == "leave":
             return None
-        if decision != "send" and state is not None:
+        if decision not in {"send", "ask again"} and state is not None:
             return await self._skip(edit, edit_id, state)
         if decision == "uncertain":
             return EditOutcome(edit=edit, id=edit_id, status="uncertain", problem=SENT_ELSEWHERE)
         if loaded_edit.error is not None:
             return unsent(edit, self._id_of_unread(named), loaded_edit.error)
         prepared = await self._reserve_names(loaded_edit, named)
-        return evolve(prepared, is_in_redo=is_in_redo) if isinstance(prepared, PreparedEdit) else prepared
+        if not isinstance(prepared, PreparedEdit):
+            return prepared
+        return evolve(prepared, is_in_redo=is_in_redo, before=state, is_asked_again=decision == "ask again")
 
     def _within_filter(self, unread: EditOutcome, named: Named) -> EditOutcome | None:
         """How an edit that can't be read ended; None if the run is about others. To the ledger it is new."""
@@ -236,6 +242,7 @@ class Intake:
             objects=located.objects,
             is_replaced=is_done and any(map(_is_aside, state.files)),
             usage=state.usage,
+            cost=None if state.cost is None else state.cost / NANOS,
             problem=_problem_of_earlier(state, [] if self.target is None else list(map(self.target.shown, gone))),
         )
 

@@ -6,8 +6,9 @@ Rules:
 2. Its intent is in the ledger before that moment: a process that is killed leaves no edit that may be paid and that
    the ledger does not know.
 3. It is paid once a response with an image came. Whatever fails after that, it is not sent again.
-4. An attempt that may have been paid is not repeated, or once only with `on_uncertain="retry"`. What was `lost` stays
-   lost: if no later attempt gets a response, the edit is uncertain, whatever those attempts ended with.
+4. An attempt that may have been paid is not repeated, or once only with `on_uncertain="retry"`; unless the server knows
+   the edit again by its key, for as long as it surely does. What was `lost` stays lost: if no later attempt gets a
+   response, the edit is uncertain, whatever those attempts ended with.
 5. An edit that the server surely did not do goes back to *waiting*, and neither the limits nor the ledger count it.
 
 Theory of operation: each attempt goes through the stages in order, and an attempt that fails returns to *waiting*.
@@ -87,12 +88,15 @@ class EditLifecycle:
         """Whether the intent of this attempt is surely in the ledger."""
         return self.stage in {"intended", "sent", "answered"}
 
-    def may_try_again(self, error: APIError, on_uncertain: OnUncertain) -> bool:
-        """Whether another attempt is allowed: if this one was surely not done, or once, if requested, after a loss."""
+    def may_try_again(self, error: APIError, on_uncertain: OnUncertain, *, is_known: bool = False) -> bool:
+        """Whether another attempt is allowed: if this one was surely not done, or once, if requested, after a loss.
+
+        `is_known`: the server knows the edit again, and makes it once.
+        """
         if is_fatal_for_run(error):
             return False
         if may_be_charged(error):
-            return on_uncertain == "retry" and self.lost is None
+            return is_known or (on_uncertain == "retry" and self.lost is None)
         return is_safe_to_repeat(error)
 
     def reason_to_stop(self, error: Exception, on_uncertain: OnUncertain, *, answered: bool) -> Exception | None:

@@ -15,6 +15,7 @@ from asyncsdk.error_details import LedgerDamage
 from asyncsdk.images.bulk.intake import PreparedEdit
 from asyncsdk.images.bulk.run import BulkRun
 from asyncsdk.images.bulk.worker import EditWorker
+from asyncsdk.images.costs.money import NANOS
 from asyncsdk.images.edit import ImageEdit
 from asyncsdk.images.ledger.progress import LedgerProgress
 from asyncsdk.images.outcome import EditOutcome
@@ -34,6 +35,9 @@ class Outcomes:
     Attributes:
         counts: How many edits have ended so far, by status.
         usage: The tokens of all edits that were paid in this run, as far as the server reported them.
+        cost: What they cost in dollars, as far as the prices of their models are known.
+        unpriced_tokens: How many of these tokens have a price that is not known.
+        prices_read: The day on which the prices were read, as YYYY-MM-DD.
         images_made: How many pictures were made in this run.
         concurrency: How many edits run at a time: fewer than requested where this process may open too few files.
         in_flight: How many edits are at the server, on their way there, or being saved. A stop awaits them.
@@ -84,6 +88,22 @@ class Outcomes:
     def usage(self) -> Usage:
         """The tokens of all edits that were paid in this run, as far as the server reported them."""
         return self._run.usage
+
+    @property
+    def cost(self) -> float:
+        """What all edits of this run cost in dollars, as far as the prices of their models are known."""
+        return self._run.cost / NANOS
+
+    @property
+    def unpriced_tokens(self) -> int:
+        """How many tokens of this run have a price that is not known."""
+        return self._run.unpriced
+
+    @property
+    def prices_read(self) -> str | None:
+        """The day on which the prices were read, as YYYY-MM-DD; None for a table without any."""
+        read = None if self._run.pricing is None else self._run.pricing.table.read
+        return None if read is None else read.isoformat()
 
     @property
     def images_made(self) -> int:

@@ -9,12 +9,14 @@ from typing import Literal, get_args
 from attrs import define, field, frozen
 
 from asyncsdk.errors import ConfigurationError, LimitReachedError
+from asyncsdk.images.costs.money import NANOS, nanos_of, shown
+from asyncsdk.images.idempotency import is_known
 from asyncsdk.images.ledger.states import ItemState, is_not_delivered
 from asyncsdk.models import Usage
 
 OnUncertain = Literal["report", "retry", "stop"]
 EditStatus = Literal["new", "done", "failed", "refused", "uncertain"]
-Decision = Literal["send", "skip", "refused", "uncertain", "leave"]
+Decision = Literal["send", "ask again", "skip", "refused", "uncertain", "leave"]
 
 _FILTERS = frozenset({*get_args(EditStatus), "redo"})
 
@@ -34,8 +36,9 @@ class Policy:
     """Which edits the caller wants to be sent again.
 
     `redo` are ids that are sent again, unless that was done since `redo_before` (unix time). `verify`: the pictures
-    of what is done are read and compared, also where a ledger knows it by their places. Raises ConfigurationError for
-    an unknown value.
+    of what is done are read and compared, also where a ledger knows it by their places. `now` (unix time) is set where
+    the server knows an edit again by a key: a lost answer is asked for again. Raises ConfigurationError for an unknown
+    value.
     """
 
     on_uncertain: OnUncertain = "report"
@@ -43,6 +46,7 @@ class Policy:
     redo_before: float = 0.0
     only: frozenset[str] | None = field(default=None, converter=_names_if_any)
     verify: bool = False
+    now: float | None = None
 
     def __attrs_post_init__(self) -> None:
         if self.on_uncertain not in {"report", "retry", "stop"}:
@@ -73,6 +77,8 @@ class Policy:
             return "send" if self.only is not None and "refused" in self.only else "refused"
         if state is not None and is_not_delivered(state):
             return "uncertain"  # it is surely paid, and nothing of it is lost
+        if status == "uncertain" and state is not None and self.now is not None and is_known(state.tried, self.now):
+            return "ask again"
         if status == "uncertain":
             return "send" if self.on_uncertain == "retry" else "uncertain"
         return "send"
@@ -89,26 +95,41 @@ def status_of_state(state: ItemState | None) -> EditStatus:
     return "uncertain" if state.status == "sent" else state.status
 
 
+def cost_limit(dollars: float | None) -> int | None:
+    """`max_cost` in billionths of a dollar. Raises ConfigurationError."""
+    if dollars is None:
+        return None
+    if type(dollars) not in {int, float} or not 0 < dollars < NANOS:
+        raise ConfigurationError(f"max_cost={dollars!r} is not a number of dollars above 0. Nothing was sent.")
+    return nanos_of(dollars)
+
+
 _GO_ON = "With a higher limit the same call goes on."
 
 
 @define
 class Limits:
-    """The limits over all runs. `edits` and `tokens` are what was used so far, of edits that are or may be paid."""
+    """The limits over all runs. `edits`, `tokens` and `cost` were used so far, by edits that are or may be paid.
+
+    Costs are in billionths of a dollar. An edit counts with what it costs at most until its end is known, `in_flight`.
+    """
 
     max_edits: int | None = None
     max_tokens: int | None = None
     edits: int = 0
     tokens: int = 0
+    max_cost: int | None = None
+    cost: int = 0
+    in_flight: int = field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
         for name, limit in (("max_edits", self.max_edits), ("max_tokens", self.max_tokens)):
             if limit is not None and (type(limit) is not int or limit < 1):
                 raise ConfigurationError(f"{name}={limit!r} is not a whole number above 0. Nothing was sent.")
 
-    def after(self, edits: int, tokens: int) -> Limits:
+    def after(self, edits: int, tokens: int, cost: int = 0) -> Limits:
         """The same limits, with what earlier runs used."""
-        return Limits(self.max_edits, self.max_tokens, edits, tokens)
+        return Limits(self.max_edits, self.max_tokens, edits, tokens, self.max_cost, cost)
 
     @property
     def allowed(self) -> int | None:
@@ -120,38 +141,83 @@ class Limits:
     @property
     def is_reached(self) -> bool:
         """Whether no further edit may be sent."""
-        edits_are_used = self.max_edits is not None and self.edits >= self.max_edits
-        return edits_are_used or (self.max_tokens is not None and self.tokens >= self.max_tokens)
+        used = ((self.max_edits, self.edits), (self.max_tokens, self.tokens), (self.max_cost, self.cost))
+        return any(most is not None and so_far >= most for most, so_far in used)
+
+    def has_room(self, most: int | None) -> bool:
+        """Whether an edit may be sent that costs `most` at most."""
+        return self.max_cost is None or self.cost + (most or 0) <= self.max_cost
+
+    @property
+    def room(self) -> int | None:
+        """What further edits may cost; None for any amount."""
+        return None if self.max_cost is None else max(0, self.max_cost - self.cost)
+
+    @property
+    def may_have_room(self) -> bool:
+        """Whether what is in flight may yet cost less than is counted for it."""
+        return self.in_flight > 0
 
     def check(self) -> None:
-        """Raise LimitReachedError if no further edit may be sent."""
-        if self.is_reached:
+        """Raise LimitReachedError if no further edit may be sent, also once those in flight have ended."""
+        if self.is_reached and not (self.may_have_room and self._is_cost_alone):
             raise self.reached()
 
-    def begin(self) -> None:
-        """Count an edit that is about to be sent. Raises LimitReachedError instead if that exceeds a limit."""
-        self.check()
-        self.edits += 1
+    def begin(self, most: int | None = None) -> None:
+        """Count an edit that is about to be sent, and costs `most` at most.
 
-    def take_back(self) -> None:
+        Raises LimitReachedError instead if that exceeds a limit.
+        """
+        if self.is_reached or not self.has_room(most):
+            raise self.reached(most)
+        self.edits += 1
+        self.cost += most or 0
+        self.in_flight += most or 0
+
+    def ask_again(self, most: int | None = None) -> None:
+        """Note that an edit of an earlier run, which counts already, is in flight again."""
+        self.in_flight += most or 0
+
+    def take_back(self, most: int | None = None) -> None:
         """Stop counting an edit that was begun, for which the server did nothing."""
         self.edits -= 1
+        self.settle(most, 0)
 
     def spend(self, usage: Usage | None) -> None:
         """Count what an edit used; edits in flight may exceed the limit."""
         self.tokens += (usage.total_tokens or 0) if usage is not None else 0
 
+    def settle(self, most: int | None, cost: int | None) -> None:
+        """Count what an edit cost in the place of what it costs at most; None: it may have cost that."""
+        self.in_flight -= most or 0
+        if cost is not None:
+            self.cost += cost - (most or 0)
+
     @property
     def is_passed(self) -> bool:
-        """Whether edits in flight used more tokens than were allowed."""
-        return self.max_tokens is not None and self.tokens > self.max_tokens
+        """Whether edits in flight used more than was allowed."""
+        tokens_are = self.max_tokens is not None and self.tokens > self.max_tokens
+        return tokens_are or (self.max_cost is not None and self.cost > self.max_cost)
 
-    def reached(self) -> LimitReachedError:
-        """The error of the limit that stops a run, with the current counts over all runs."""
-        return LimitReachedError(f"{self.in_words()} Nothing more was sent. {_GO_ON}")
+    @property
+    def _is_cost_alone(self) -> bool:
+        """Whether no other limit than that of dollars is reached."""
+        used = ((self.max_edits, self.edits), (self.max_tokens, self.tokens))
+        return not any(most is not None and so_far >= most for most, so_far in used)
 
-    def in_words(self) -> str:
+    def reached(self, most: int | None = None) -> LimitReachedError:
+        """The error of the limit that stops a run, with the current counts over all runs.
+
+        `most`: what the edit that is held back costs at most.
+        """
+        return LimitReachedError(f"{self.in_words(most)} Nothing more was sent. {_GO_ON}")
+
+    def in_words(self, most: int | None = None) -> str:
         """Which limit is reached, with the current counts over all runs."""
+        if self.max_cost is not None and self._is_cost_alone:
+            next_one = f", and the next edit may cost {shown(most, up=True)}" if most else ""
+            spent = f"{shown(self.cost, up=True)} were spent or may have been, earlier runs included{next_one}."
+            return f"max_cost={self.max_cost / NANOS:g} is {'exceeded' if self.is_passed else 'reached'}: {spent}"
         if self.max_tokens is not None and self.tokens >= self.max_tokens:
             verb, why = ("exceeded", " by edits that were in flight") if self.is_passed else ("reached", "")
             return f"max_tokens={self.max_tokens} is {verb}{why}: {self.tokens:,} tokens were used in all."
@@ -162,17 +228,29 @@ class Limits:
 class ReservedLimits(Limits):
     """The limits of a ledger that machines share: it counts, and reserves what is claimed. Here they are shown."""
 
+    @classmethod
+    def of(cls, limits: Limits, edits: int, tokens: int, cost: int) -> ReservedLimits:
+        """The same limits, with what the ledger has counted."""
+        return cls(limits.max_edits, limits.max_tokens, edits, tokens, limits.max_cost, cost)
+
     def check(self) -> None:
         """What is claimed may be sent."""
 
-    def begin(self) -> None:
+    def has_room(self, most: int | None) -> bool:  # noqa: ARG002 - as the others
+        """It is claimed, with what it costs at most."""
+        return True
+
+    def begin(self, most: int | None = None) -> None:
         """It is counted already."""
 
-    def take_back(self) -> None:
+    def take_back(self, most: int | None = None) -> None:
         """It is claimed still; the ledger counts it until it is given back."""
 
     def spend(self, usage: Usage | None) -> None:
         """The ledger counts it with the end of the edit."""
+
+    def settle(self, most: int | None, cost: int | None) -> None:
+        """As tokens."""
 
     @property
     def is_passed(self) -> bool:

@@ -6,6 +6,8 @@ from attrs import define, field, frozen
 
 from asyncsdk.error_details import LedgerDamage
 from asyncsdk.images.bulk.intake import PreparedEdit
+from asyncsdk.images.costs.money import CostRange
+from asyncsdk.images.costs.planned import PlannedCosts, PricesRead
 from asyncsdk.images.outcome import EditOutcome
 
 
@@ -29,6 +31,11 @@ class EditPlan:
         equal: How many of what would be sent have the same pictures and fields as another edit. Each is paid.
         named_in_redo: How many of what would be sent are named in `redo`.
         replaced: How many of `done` have pictures that were moved aside since, for those of another edit.
+        cost: What the edits that would be sent cost, as far as their prices are known.
+        batch_cost: The same in a batch; None where that is not known for one of their models.
+        unpriced: How many of what would be sent have a model whose price is not known, or an output that has none.
+        unpriced_models: The names of these models; "" for one that is left to the server.
+        prices: When the prices were read, and a warning if that is long ago.
     """
 
     to_send: int
@@ -45,6 +52,11 @@ class EditPlan:
     equal: int = 0
     named_in_redo: int = 0
     replaced: int = 0
+    cost: CostRange | None = None
+    batch_cost: CostRange | None = None
+    unpriced: int = 0
+    unpriced_models: tuple[str, ...] = ()
+    prices: PricesRead | None = None
 
     @property
     def sent(self) -> int:
@@ -54,9 +66,13 @@ class EditPlan:
 
 @define
 class PlanBuilder:
-    """Counts prepared edits, of which at most `allowed` would be sent."""
+    """Counts prepared edits, of which at most `allowed` would be sent, for at most `room` billionths of a dollar."""
 
     allowed: int | None = None
+    costs: PlannedCosts | None = None
+    room: int | None = None
+    _is_full: bool = False
+    _sent: int = 0
     _to_send: int = 0
     _input_images: int = 0
     _pictures: int = 0
@@ -72,14 +88,26 @@ class PlanBuilder:
         if isinstance(prepared, PreparedEdit):
             self._to_send += 1
             if self.allowed is None or self._to_send <= self.allowed:
-                self._count_sent(prepared)
+                self._count_if_room(prepared)
         elif prepared is not None and (prepared.error is not None or prepared.is_gone):
             self._problems.append(prepared)
         elif prepared is not None:
             self._earlier[prepared.status] += 1
             self._replaced += prepared.is_replaced
 
+    def _count_if_room(self, prepared: PreparedEdit) -> None:
+        costs = self.costs
+        if costs is not None and self.room is not None:
+            most = costs.pricing.most(prepared.edit, prepared.loaded.images) or 0
+            self._is_full = self._is_full or costs.total.high + most > self.room
+        if self._is_full:
+            return
+        if costs is not None:
+            costs.add(prepared.edit, prepared.loaded.images)
+        self._count_sent(prepared)
+
     def _count_sent(self, prepared: PreparedEdit) -> None:
+        self._sent += 1
         self._input_images += prepared.edit.input_images
         self._pictures += prepared.edit.n or 1
         self._with_other_fields += prepared.moves_anothers
@@ -97,10 +125,11 @@ class PlanBuilder:
             input_images=self._input_images,
             minutes=self._input_images / images_per_minute if images_per_minute else None,
             damage=damage,
-            held_back=0 if self.allowed is None else max(0, self._to_send - self.allowed),
+            held_back=self._to_send - self._sent,
             pictures=self._pictures,
             with_other_fields=self._with_other_fields,
             equal=self._equal,
             named_in_redo=self._named_in_redo,
             replaced=self._replaced,
+            **({} if self.costs is None else self.costs.fields()),
         )

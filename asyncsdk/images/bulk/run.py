@@ -23,13 +23,20 @@ from asyncsdk.errors import (
 from asyncsdk.images.bulk.delivery import Save
 from asyncsdk.images.bulk.intake import EditIntake
 from asyncsdk.images.bulk.lifecycle import EditLifecycle
+from asyncsdk.images.bulk.model_ends import ModelEnds
 from asyncsdk.images.bulk.policy import Limits, OnUncertain
+from asyncsdk.images.costs.money import shown
+from asyncsdk.images.costs.pricing import Pricing
 from asyncsdk.images.ledger import Ledger
 from asyncsdk.images.outcome import EditOutcome
 from asyncsdk.limiter import Limiter
 from asyncsdk.models import Usage, add
 
 logger = logging.getLogger(__name__)
+_DEARER = (
+    "an edit cost %s, and %s was counted as its most: the prices or the rules for tokens are not those of its model. "
+    "What it cost is counted; a limit in dollars may be passed by what is in flight."
+)
 
 # paid responses in a row without an image that can be used, or that the caller's `save` could not keep: the next would
 # be paid for nothing too
@@ -61,12 +68,19 @@ class BulkRun:
     ledger: Ledger | None = None
     save: Save | None = None
     concurrency: int = 1
+    pricing: Pricing | None = None
+    ends: ModelEnds | None = None
+    idempotency_header: str | None = None
     answered: bool = field(default=False, init=False)
     stopping: bool = field(default=False, init=False)
     reason: Exception | None = field(default=None, init=False)
     counts: Counter[str] = field(factory=Counter, init=False)
     usage: Usage = field(factory=Usage, init=False)
     images_made: int = field(default=0, init=False)
+    cost: int = field(default=0, init=False)  # of what is paid in this run, in billionths of a dollar
+    unpriced: int = field(default=0, init=False)  # tokens of it whose price is not known
+    _is_warned: bool = field(default=False, init=False)
+    _settled: anyio.Event = field(factory=anyio.Event, init=False)
     untaken: dict[int, EditOutcome] = field(factory=dict, init=False)  # ended, and not given to the caller yet
     workers: set[Worker] = field(factory=set, init=False)
     reading: anyio.CancelScope = field(factory=anyio.CancelScope, init=False)  # of the caller's edits, for `stop`
@@ -152,6 +166,27 @@ class BulkRun:
         )
         if is_unusable and not was_lost:
             self.count_response(recorded, is_usable=False)
+
+    async def make_room(self, most: int | None) -> None:
+        """Wait while an edit that costs `most` at most has no room, and what is in flight may yet cost less."""
+        while not self.limits.has_room(most) and self.limits.may_have_room:
+            await self._settled.wait()
+
+    def settle(self, most: int | None, cost: int | None, usage: Usage | None = None) -> None:
+        """Count what an edit cost in the place of what it costs at most."""
+        self.limits.settle(most, cost)
+        if cost is not None and most is not None and cost > most and not self._is_warned:
+            self._is_warned = True
+            logger.warning(_DEARER, shown(cost), shown(most))
+        self.note_settled()
+        if usage is not None:
+            self.cost += cost or 0
+            self.unpriced += (usage.total_tokens or 0) if cost is None else 0
+
+    def note_settled(self) -> None:
+        """Those that wait for room look again."""
+        self._settled.set()
+        self._settled = anyio.Event()
 
     def take_reason(self) -> Exception | None:
         """Why it stopped before its end, once; limits are reported with their final counts."""

@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from itertools import chain
-from typing import Literal
+from typing import Any, Literal
 
 import anyio
 from attrs import define, evolve, field, frozen
@@ -20,6 +20,8 @@ from asyncsdk.images.bulk.intake import PreparedEdit, read_and_check, thread_err
 from asyncsdk.images.bulk.naming import Names
 from asyncsdk.images.bulk.policy import Limits, Policy
 from asyncsdk.images.check import invalid
+from asyncsdk.images.costs.money import NANOS
+from asyncsdk.images.costs.pricing import Pricing
 from asyncsdk.images.destination import Destination
 from asyncsdk.images.edit import ImageEdit
 from asyncsdk.images.ledger.seen import SeenEdit, key_of_id
@@ -81,6 +83,7 @@ class SharedIntake:
     target: Target | None = None
     stores: RemoteStores = field(factory=RemoteStores)
     few: int = MOST_CLAIMED
+    pricing: Pricing | None = None
     _names: Names = field(factory=Names, init=False)
     _number: int = field(default=0, init=False)
     _held: deque[ListedEdit] = field(factory=deque, init=False)  # by others, or lost to them
@@ -235,15 +238,18 @@ class SharedIntake:
         Raises LimitReachedError.
         """
         edits = [(listed.key, listed.name, seen) for listed, seen in wanted]
-        limits, wait = self.limits, 2 * SHORTEST_WAIT
+        costs = {listed.key: self.pricing.most(listed.edit) for listed, _ in wanted} if self.pricing else {}
+        limits, wait, dearest = self.limits, 2 * SHORTEST_WAIT, self.pricing.table.dearest if self.pricing else 0
+        most: Any = {"max_edits": limits.max_edits, "max_tokens": limits.max_tokens, "max_cost": limits.max_cost}
         while True:
-            granted = await self.ledger.claim(edits, max_edits=limits.max_edits, max_tokens=limits.max_tokens)
+            granted = await self.ledger.claim(edits, **most, dearest=dearest, costs=costs)
             limits.edits, limits.tokens = granted.spent.edits, granted.spent.tokens
+            limits.cost = granted.spent.most(dearest)
             if granted.keys or not granted.is_held_back:
                 limits.edits += len(granted.keys)
                 return granted.keys
             if not self.ledger.claims and not await self.ledger.may_have_room():
-                raise limits.reached()
+                raise limits.reached(max((cost or 0 for cost in costs.values()), default=0))
             await anyio.sleep(wait * random.uniform(1.0, 2.0))
             wait = min(wait * 1.5, LONGEST_WAIT)  # to ask for them reads all edits
 
@@ -284,6 +290,7 @@ class SharedIntake:
             files=located.files,
             objects=located.objects,
             usage=None if state is None else state.usage,
+            cost=None if state is None or state.cost is None else state.cost / NANOS,
             problem=problem,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 
 import anyio
@@ -16,6 +17,8 @@ from asyncsdk.images.bulk.delivery import LedgerWriter, ResultWriter
 from asyncsdk.images.bulk.intake import PreparedEdit
 from asyncsdk.images.bulk.lifecycle import EditLifecycle
 from asyncsdk.images.bulk.run import BulkRun
+from asyncsdk.images.costs.money import NANOS
+from asyncsdk.images.idempotency import EditKey
 from asyncsdk.images.ledger import ClaimLostError
 from asyncsdk.images.outcome import EditOutcome, shortfall
 from asyncsdk.images.result import EditResult, keep_raw
@@ -24,6 +27,7 @@ from asyncsdk.images.sending import as_charge_error, send
 from asyncsdk.models import ImagesResponse
 from asyncsdk.ratelimit import Permit
 from asyncsdk.retry import Retry, is_unreachable
+from asyncsdk.unique import token
 
 MOST_RETRIES = 10  # once the server has answered: refusals cost nothing, and the rate limiter keeps them few
 OUTAGE_SECONDS = 900.0  # how long a server that has answered may be out of reach before the run ends
@@ -47,9 +51,19 @@ class EditWorker:
     _writer: ResultWriter | None = field(default=None, init=False)
     _recording: anyio.CancelScope = field(factory=anyio.CancelScope, init=False)
     _has_left: bool = field(default=False, init=False)
+    _key: EditKey | None = field(default=None, init=False)
+    _is_known: bool = field(default=False, init=False)  # it is asked for again: to the server it is one edit
+    _cost: int | None = field(default=None, init=False)  # what it did cost
+    _most: int | None = field(default=None, init=False)  # what one attempt costs at most, in billionths of a dollar
 
     def __attrs_post_init__(self) -> None:
         self._ledger = LedgerWriter(self.run.ledger, self.prepared)
+        if self.run.idempotency_header is not None:
+            self._key = key_of(self.prepared, self._ledger.owner.apart, time.time())
+        if self.prepared.is_asked_again and self.prepared.before is not None:  # it counts, and is written down, already
+            self.lifecycle, self._is_known = EditLifecycle(lost=charge_unknown(EditError(ABANDONED))), True
+            self._most = self.prepared.before.cost
+            self.run.limits.ask_again(self._most)
         self._retry = Retry(
             self.run.client.max_retries,
             wait_out_outages=True,
@@ -88,7 +102,13 @@ class EditWorker:
     async def _send_and_save(self) -> EditOutcome | None:
         try:
             response = await tasks.await_foreign(
-                send(self.run.client, self.prepared.loaded, retry=self._retry, messages=self._messages)
+                send(
+                    self.run.client,
+                    self.prepared.loaded,
+                    retry=self._retry,
+                    messages=self._messages,
+                    headers=self._headers(),
+                )
             )
             return await self._save(response)
         except ClaimLostError:
@@ -106,12 +126,24 @@ class EditWorker:
 
     async def _before_attempt(self) -> None:
         """Wait for the rate limit, and record in the ledger that it is about to be sent."""
-        self.run.limits.check()  # at once, not after a wait for the rate
+        if not self._is_known:
+            self.run.limits.check()  # at once, not after a wait for the rate
+        if self.run.ends is not None:
+            await self.run.ends.check(self.prepared.edit.model)
+        if self.run.pricing is not None and self._most is None and not self._is_known:
+            self._most = self.run.pricing.most(self.prepared.edit, self.prepared.loaded.images)
+        room = 0 if self._is_known else self._most
+        await self.run.make_room(room)
         self._permit = await self.run.limiter.acquire(self.prepared.edit.input_images)
+        await self.run.make_room(room)
         await anyio.lowlevel.checkpoint_if_cancelled()
-        self.run.limits.begin()
+        if self.lifecycle.lost is not None and self._has_outlived_key:
+            raise self.lifecycle.lost
+        if not self._is_known:
+            self.run.limits.begin(self._most)
         self.lifecycle = self.lifecycle.to("counted")
-        await self._ledger.intend()
+        if not self._is_known:
+            await self._ledger.intend(self._most, self._key)
         self.lifecycle = self.lifecycle.to("intended")
         await anyio.lowlevel.checkpoint_if_cancelled()
         self._allow_retries()
@@ -131,28 +163,50 @@ class EditWorker:
     def _should_retry(self, error: APIError) -> bool:
         # of a shared ledger, what may be paid is sent again by a later claim, once no answer to it can come any more
         how = "report" if self._ledger.owner.is_shared else self.run.on_uncertain
-        return not self.run.stopping and self.lifecycle.may_try_again(error, how)
+        is_over = self.run.stopping or self._has_outlived_key
+        return not is_over and self.lifecycle.may_try_again(error, how, is_known=self._may_ask_again)
 
     def _on_wait(self, error: APIError, _: float) -> None:
         """An attempt failed, and another one follows."""
         failure = as_charge_error(error, self._messages)
         self._messages.clear()
-        self._attempt_failed(failure)
+        is_kept = self._may_ask_again and isinstance(failure, ChargeUnknownError)
+        self._attempt_failed(failure, is_followed=True)
+        self._is_known = self._is_known or is_kept
         self.run.count_unusable(failure, failure)
         self._is_out_of_reach = is_unreachable(error)
 
-    def _attempt_failed(self, error: APIError | ChargeUnknownError) -> None:
-        """An attempt failed: an edit that was surely not done does not count."""
+    @property
+    def _may_ask_again(self) -> bool:
+        """Whether the server surely knows the edit again, by its key."""
+        return self._key is not None and self._key.is_known(time.time())
+
+    @property
+    def _has_outlived_key(self) -> bool:
+        """Whether it was asked for again, and the server may have forgotten it by now: it would be another edit."""
+        return self._is_known and not self._may_ask_again
+
+    def _headers(self) -> dict[str, str] | None:
+        name = self.run.idempotency_header
+        return None if name is None or self._key is None else {name: self._key.value}
+
+    def _attempt_failed(self, error: APIError | ChargeUnknownError, *, is_followed: bool = False) -> None:
+        """An attempt failed: an edit that was surely not done does not count. `is_followed`: by another attempt."""
         if isinstance(error, RateLimitError) and self._permit is not None:
             self.run.limiter.refused(error, self._permit)
-        if not isinstance(error, ChargeUnknownError):
+        if not isinstance(error, ChargeUnknownError) and not self._is_known:
             self._release()
+        elif not (is_followed and (self._is_known or self._may_ask_again)):
+            self.run.settle(self._most, None)
         self.lifecycle = self.lifecycle.failed(error)
 
     def _release(self) -> None:
-        if self.lifecycle.is_under_way:
-            self.run.limits.take_back()
-        if self.lifecycle.is_written:
+        if self._is_known:  # what was lost before counts, whatever becomes of this attempt
+            self.run.settle(self._most, None)
+        elif self.lifecycle.is_under_way:
+            self.run.limits.take_back(self._most)
+            self.run.note_settled()
+        if self.lifecycle.is_written and not self._is_known:
             self._ledger.release()
         self.lifecycle = self.lifecycle.to("waiting")
 
@@ -182,6 +236,8 @@ class EditWorker:
             self.run.intake.target,
             partial(_wait_until_alone, self.run),
         )
+        self._cost = self._cost_of(result)
+        self.run.settle(self._most, self._cost, result.usage)
         self.run.spend(result.usage)
         if self._permit is not None:
             self.run.limiter.accepted(self._permit)
@@ -203,6 +259,7 @@ class EditWorker:
         if self.lifecycle.stage == "answered" and self._writer is not None:
             return await self._end(self._writer.failure(why))
         if self.lifecycle.stage == "sent":
+            self.run.settle(self._most, None)
             return await self._end(charge_unknown(why))
         self._release()
         return None if self.lifecycle.lost is None else await self._end(self.lifecycle.lost)
@@ -218,12 +275,16 @@ class EditWorker:
             if self.lifecycle.lost is not None and self.lifecycle.lost is not error:
                 await self._with_raw(self.lifecycle.lost)  # of an earlier attempt, which may have been paid too
             try:
-                await self._ledger.end(outcome, () if self._writer is None else self._writer.names)
+                await self._ledger.end(outcome, () if self._writer is None else self._writer.names, self._cost)
                 if self._writer is not None and error is None:
                     await self._writer.settle()
             except LedgerError as failure:
                 self.run.halt(failure)
         return outcome
+
+    def _cost_of(self, result: EditResult) -> int | None:
+        pricing = self.run.pricing
+        return None if pricing is None else pricing.cost(self.prepared.edit, result.usage)
 
     async def _with_raw(self, error: Exception | None) -> Exception | None:
         """Save what came in the place of images, and return `error` with those files."""
@@ -245,9 +306,24 @@ class EditWorker:
             displaced_objects=() if self._writer is None else self._writer.displaced.objects,
             result=result,
             usage=None if result is None else result.usage,
+            cost=None if self._cost is None else self._cost / NANOS,
             problem=problem if problem is not None or result is None else shortfall(result),
             error=error,
         )
+
+
+def key_of(prepared: PreparedEdit, claim: str | None, now: float) -> EditKey:
+    """The key of an edit that is sent; of a ledger that machines share, that of its `claim`."""
+    if prepared.item is None:
+        return EditKey(token(), 0, now)
+    if claim is not None:
+        return EditKey(f"{prepared.item}{claim}", 0, now)
+    before = prepared.before
+    generation = 0 if before is None else before.generation
+    if prepared.is_asked_again and before is not None and before.tried is not None:
+        return EditKey(prepared.item, generation, before.tried)
+    is_redone = before is not None and (before.status == "done" or prepared.is_in_redo)
+    return EditKey(prepared.item, generation + is_redone, now)
 
 
 async def _wait_until_alone(run: BulkRun, error: Exception) -> None:

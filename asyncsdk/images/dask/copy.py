@@ -41,7 +41,7 @@ async def _copy(task: CopyTask, is_leaving: Callable[[], bool]) -> CopyEnd:
     ledger = PostgresLedger(ledger_of(task, os.environ), options=task.options, terms=terms, part_of=task.run)
     stores = RemoteStores()
     async with Client(key_of(task, os.environ), **task.client) as client, tasks.group() as group:
-        editor = ImageEditor(client, remote_options=stores)
+        editor = ImageEditor(client, remote_options=stores, **task.editor)
         edits = pages.read(task.pages, task.out, stores, from_anywhere=True)
         async with editor.edit_many(edits, out=task.out, ledger=ledger, **task.request) as outcomes:
             group.start_soon(_stop_when_leaving, outcomes, is_leaving)

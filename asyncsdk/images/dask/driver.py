@@ -19,7 +19,10 @@ from asyncsdk.clock import boot_time
 from asyncsdk.errors import AsyncSDKError, ConfigurationError, EditError, LimitReachedError
 from asyncsdk.extras import where_from
 from asyncsdk.images.bulk.outcomes import Outcomes, outcomes_of
-from asyncsdk.images.bulk.policy import Limits, Policy, ReservedLimits
+from asyncsdk.images.bulk.policy import Limits, Policy
+from asyncsdk.images.costs.money import NANOS
+from asyncsdk.images.costs.pricing import Pricing
+from asyncsdk.images.costs.table import packaged
 from asyncsdk.images.dask import pages
 from asyncsdk.images.dask.task import CopyEnd, CopyTask
 from asyncsdk.images.dask.travel import check_fit, client_arguments
@@ -27,7 +30,7 @@ from asyncsdk.images.dask.watching import WatchedRun, WatchingIntake
 from asyncsdk.images.edit import ImageEdit
 from asyncsdk.images.ledger.postgres import PostgresLedger
 from asyncsdk.images.ledger.shared import SharedLedger
-from asyncsdk.images.ledgers import LedgerPlace
+from asyncsdk.images.ledgers import LedgerPlace, limits_with
 from asyncsdk.images.target import Target
 from asyncsdk.limiter import RateLimiter
 from asyncsdk.postgres.url import without_password
@@ -260,6 +263,8 @@ async def driving(
     limits: Limits,
     rate: float | None,
     concurrency: int,
+    editor: Mapping[str, Any],
+    pricing: Pricing,
 ) -> AsyncIterator[Outcomes]:
     """Run a copy of `edit_many` on each worker for the length of the block, and give the outcomes of all.
 
@@ -271,18 +276,20 @@ async def driving(
         has_out=target is not None,
         is_shared=shared is not None,
         has_remote_options=bool(stores.options),
+        has_prices=pricing.table is not packaged(),
     )
     assert target is not None and place is not None and shared is not None  # noqa: S101, PT018 - for the type checker
     request = {"concurrency": concurrency, "images_per_minute": rate, "check": checked} | _policy_of(policy)
     request |= {"max_edits": limits.max_edits, "max_tokens": limits.max_tokens, "rate_pool": place.rate_pool}
+    request |= {"max_cost": None if limits.max_cost is None else limits.max_cost / NANOS}
     arguments, out = _arguments_of(client), str(place.out)
     async with connected(dask) as (cluster, address), place.open() as ledger:
         assert isinstance(ledger, SharedLedger)  # noqa: S101 - for the type checker
         await target.prepare(ledger)
         names = await pages.write(edits, out, stores)
-        task = _task_of(shared, ledger, out=out, pages=names, client=arguments, request=request)
+        task = _task_of(shared, ledger, out=out, pages=names, client=arguments, editor=editor, request=request)
         before = await ledger.redo_before(policy.redo_before)
-        limits = ReservedLimits(limits.max_edits, limits.max_tokens, ledger.spent.edits, ledger.spent.tokens)
+        limits = limits_with(limits, ledger, pricing)
         async with copies_on(cluster, address, task) as copies:
             intake = WatchingIntake(
                 policy=evolve(policy, redo_before=before, verify=False),

@@ -19,9 +19,9 @@ _KINDS: dict[str, type[AsyncSDKError]] = {
 class CopyTask:
     """One copy of a run, as text: what a scheduler keeps of it, anyone who reaches the scheduler can read.
 
-    `run` is the run of the ledger that the copy is part of, with its begin: another database has another one. `client`
-    and `request` are arguments of `Client` and of `edit_many`, `terms` those of the lease, `pages` the names of the
-    pages of the list below `out`, `asyncsdk` is its version.
+    `run` is the run of the ledger that the copy is part of, with its begin: another database has another one. `client`,
+    `editor` and `request` are arguments of `Client`, `ImageEditor` and `edit_many`, `terms` those of the lease, `pages`
+    the names of the pages of the list below `out`, `asyncsdk` is its version.
     """
 
     out: str
@@ -31,6 +31,7 @@ class CopyTask:
     terms: tuple[float, float]
     options: Mapping[str, Any]
     client: Mapping[str, Any]
+    editor: Mapping[str, Any]
     request: Mapping[str, Any]
     asyncsdk: str
 

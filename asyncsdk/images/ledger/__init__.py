@@ -9,6 +9,7 @@ from typing import Protocol
 from attrs import frozen
 
 from asyncsdk.error_details import LedgerDamage
+from asyncsdk.images.idempotency import EditKey
 from asyncsdk.images.ledger.owner import PictureOwner
 from asyncsdk.images.ledger.progress import Whole
 from asyncsdk.images.ledger.states import ItemState
@@ -70,8 +71,20 @@ class Ledger(Protocol):
     async def owners_of(self, stems: Sequence[str]) -> Sequence[KnownItem | None]:
         """The edits that have, or may have, pictures of these names: relative to the target, no suffix."""
 
-    async def intend(self, item: str, *, id: str, n: int, source: str | None = None) -> None:  # noqa: A002 - its name
-        """Return once it is written that `item` is about to be sent, with the name of its `n` pictures."""
+    async def intend(
+        self,
+        item: str,
+        *,
+        id: str,  # noqa: A002 - its name
+        n: int,
+        source: str | None = None,
+        cost: int | None = None,
+        key: EditKey | None = None,
+    ) -> None:
+        """Return once it is written that `item` is about to be sent, with the name of its `n` pictures.
+
+        `cost`: what it costs at most, in billionths of a dollar. `key`: by which the server knows it again.
+        """
 
     def may_send(self, item: str) -> bool:
         """Whether the first byte of `item` may go out now: what `intend` wrote is true still, however long ago."""
@@ -88,10 +101,15 @@ class Ledger(Protocol):
         problem: Problem | None = None,
         files: tuple[str, ...] = (),
         usage: Usage | None = None,
+        cost: int | None = None,
+        again: bool = False,
         images: int | None = None,
         request_id: str | None = None,
     ) -> None:
-        """Write down how `item` ended: what went wrong with it, what is on disk, what it cost."""
+        """Write down how `item` ended: what went wrong with it, what is on disk, what it cost.
+
+        `again`: it was uncertain, and its answer was asked for again by its key.
+        """
 
     async def moved(self, item: str, files: Mapping[str, str]) -> None:
         """Write down that pictures of `item` are moved aside for those of another: from where to where each."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,11 +12,24 @@ from attrs import define, field, frozen
 
 from asyncsdk.errors import EditError, LedgerBusyError, LedgerError, LedgerRewoundError
 from asyncsdk.images.ledger.copied import COPIED_FROM, MOVED_TO
+from asyncsdk.images.ledger.index import Spent, usage_fields
 from asyncsdk.images.ledger.messages import moved
 from asyncsdk.images.ledger.seen import SeenEdit
+from asyncsdk.images.ledger.states import problem_fields
 from asyncsdk.images.names import casefolded
+from asyncsdk.images.outcome import Problem
+from asyncsdk.models import Usage
 from asyncsdk.postgres import DatabaseFault
 from asyncsdk.postgres.machine import is_gone_here
+
+
+@frozen(kw_only=True)
+class Granted:
+    """What became of a request for claims: `is_held_back`: some were not granted since a limit is reached."""
+
+    keys: frozenset[str]
+    spent: Spent
+    is_held_back: bool = False
 
 
 @define(eq=False)
@@ -45,6 +59,34 @@ class ChangeToMake:
 
     fields: Mapping[str, Any]
     result: dict[str, Any]
+
+
+def wanted(edit: tuple[str, str, SeenEdit | None], new: str, cost: int | None) -> dict[str, Any]:
+    """A claim of an edit as it was seen, as the statement takes it: `new` is its try, `cost` what it costs at most."""
+    key, edit_id, seen = edit
+    last = {"epoch": 0} if seen is None else {"epoch": seen.epoch, "last": seen.last}
+    return {"key": key, "id": edit_id, "new": new, "cost": cost, **last}
+
+
+def granted_in(
+    rows: Sequence[Any], edits: Sequence[tuple[str, str, SeenEdit | None]], tries: Mapping[str, str]
+) -> dict[str, Claim]:
+    """What was granted of the `edits` that were asked for, by their keys."""
+    ids = {key: edit_id for key, edit_id, _ in edits}
+    epochs = {row["key"]: row["epoch"] for row in rows if row["key"] is not None}
+    return {key: Claim(key, ids[key], epoch, tries[key]) for key, epoch in epochs.items()}
+
+
+def ended(claim: Claim, usage: Usage | None, problem: Problem | None) -> dict[str, Any]:
+    """What the statement takes of an edit that ended, of what is known with its claim, what it used and its problem."""
+    tokens = (usage.total_tokens or 0) if usage else 0
+    what: dict[str, Any] = {"digest": claim.digest, "source": claim.source, "n": claim.n, "tokens": tokens}
+    return what | {"usage": usage and usage_fields(usage), "problem": problem and problem_fields(problem)}
+
+
+def gone_in(edits: Iterable[SeenEdit | None]) -> str:
+    """Those holders of the edits that are known to be gone, as JSON."""
+    return json.dumps(sorted({seen.holder for seen in edits if seen and seen.is_gone and seen.holder}))
 
 
 def rounds(changes: Sequence[ChangeToMake]) -> Iterator[list[ChangeToMake]]:

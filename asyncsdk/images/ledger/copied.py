@@ -64,9 +64,10 @@ def row_of(key: str, digest: str | None, state: ItemState) -> dict[str, Any]:
         "source": None, "n": state.n, "files": list(state.files) or None,
         "usage": None if state.usage is None else usage_fields(state.usage),
         "problem": None if state.problem is None else problem_fields(state.problem),
-        "images": None, "request_id": None, "late": None, "phase": None, "epoch": 1, "holder": NOBODY, "try": NOBODY,
+        "images": None, "request_id": None, "cost": state.cost, "late": None, "phase": None,
+        "epoch": 1, "holder": NOBODY, "try": NOBODY,
         "started": _iso(state.at) if status == "uncertain" else None,
-        "new_digest": None, "new_source": None, "new_n": None,
+        "new_digest": None, "new_source": None, "new_n": None, "new_cost": None,
     }  # fmt: skip
 
 

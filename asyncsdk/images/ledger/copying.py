@@ -25,13 +25,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import anyio
-from attrs import define, field, frozen
+from attrs import astuple, define, field, frozen
 
 from asyncsdk import files
 from asyncsdk.errors import ConfigurationError, LedgerBusyError, LedgerError
 from asyncsdk.images.ledger.claims import worded
 from asyncsdk.images.ledger.copied import COPIED_FROM, MOVED_TO, Chosen, Row, RowsDigest
 from asyncsdk.images.ledger.file import FileLedger, open_ledger
+from asyncsdk.images.ledger.index import Spent, spent_of
 from asyncsdk.images.ledger.messages import moved
 from asyncsdk.images.ledger.postgres import PostgresLedger
 from asyncsdk.images.ledger.shared import SharedLedger
@@ -63,8 +64,7 @@ class CopiedLedger:
 class _Source(Protocol):
     """A ledger that nobody else uses meanwhile."""
 
-    edits: int
-    tokens: int
+    spent: Spent
     others: int
     numbered: int
 
@@ -136,7 +136,7 @@ class _Copy:
             with worded(self.place, sent=False):
                 await self._ours("edit_put", json.dumps(list(rows)), self.options)
         with worded(self.place, sent=False):
-            await self._ours("ledger_sums", self.options, source.edits, source.tokens)
+            await self._ours("ledger_sums", self.options, *astuple(source.spent))
         return digest.value
 
     async def compare(self, source: _Source, digest: tuple[int, str]) -> None:
@@ -146,7 +146,7 @@ class _Copy:
             copied.add_all(rows)
         with worded(self.place, sent=False):
             [state] = await self.database.run("ledger_state")
-        if (copied.value, state["edits"], state["tokens"]) != (digest, source.edits, source.tokens):
+        if (copied.value, spent_of(state)) != (digest, source.spent):
             raise LedgerError(
                 f"{self.place} has not what was copied there: {copied.rows:,} edits of {digest[0]:,}. The ledger that "
                 "was copied is as before, and runs go on with it.\n  Does something else write there? Use a database "
@@ -178,8 +178,7 @@ class _Files:
     ledger: FileLedger
     chosen: Chosen
 
-    edits = property(lambda self: self.ledger.spent.edits)
-    tokens = property(lambda self: self.ledger.spent.tokens)
+    spent = property(lambda self: self.ledger.spent)
     others = property(lambda self: self.chosen.others)
     numbered = property(lambda self: self.chosen.numbered)
 
@@ -211,8 +210,7 @@ class _InDatabase:
 
     database: Database
     ledger: SharedLedger
-    edits: int
-    tokens: int
+    spent: Spent
     writes: int
     others: int = 0
     numbered: int = 0
@@ -244,7 +242,7 @@ async def _of_database(source: PostgresLedger, target: PostgresLedger) -> AsyncI
             [there] = await other.run("ledger_state")
         if state["place"] == there["place"]:
             raise ConfigurationError(f"{target.url.place} is the same database. Nothing was changed.")
-        yield _InDatabase(database, ledger, state["edits"], state["tokens"], state["writes"])
+        yield _InDatabase(database, ledger, spent_of(state), state["writes"])
 
 
 async def _settle(database: Database, ledger: SharedLedger) -> None:

@@ -18,6 +18,7 @@ from asyncsdk import files
 from asyncsdk.error_details import LedgerDamage
 from asyncsdk.errors import LedgerError
 from asyncsdk.images.destination import UNDELIVERED
+from asyncsdk.images.idempotency import EditKey
 from asyncsdk.images.ledger import KnownItem
 from asyncsdk.images.ledger.index import LedgerIndex, Spent, usage_fields
 from asyncsdk.images.ledger.messages import NEWER, busy, damaged, moved, worded
@@ -125,15 +126,19 @@ class FileLedger:
         id: str,  # noqa: A002 - the name for the edit
         n: int,
         source: str | None = None,
+        cost: int | None = None,
+        key: EditKey | None = None,
     ) -> None:
         """Write down that `item` is about to be sent, with the name of its `n` pictures. Raises LedgerError.
 
-        `source` is a digest of where its first picture comes from.
+        `source` is a digest of where its first picture comes from; `cost` is what it costs at most.
 
         Cancelled, it is taken back once it is written; where that can't be awaited, it counts as uncertain.
         """
-        origin = {} if source is None else {"source": source}
-        written = self._add({"t": "intent", "item": item, "id": id, "n": n, **origin})
+        known: dict[str, Any] = {"source": source, "cost": cost}
+        known |= {} if key is None else {"generation": key.generation, "tried": round(key.tried, 3)}
+        known = {name: value for name, value in known.items() if value is not None}
+        written = self._add({"t": "intent", "item": item, "id": id, "n": n, **known})
         written.add_done_callback(_look_away)
         try:
             await asyncio.wait([written])
@@ -162,6 +167,8 @@ class FileLedger:
         problem: Problem | None = None,
         files: tuple[str, ...] = (),
         usage: Usage | None = None,
+        cost: int | None = None,
+        again: bool = False,
         images: int | None = None,
         request_id: str | None = None,
     ) -> None:
@@ -171,9 +178,10 @@ class FileLedger:
             fields["usage"] = usage_fields(usage)
         if problem is not None:
             fields["problem"] = problem_fields(problem)
-        await self._write(
-            {"t": status, "item": item, "id": id} | {name: value for name, value in fields.items() if value}
-        )
+        known: dict[str, Any] = {"again": True} if again else {}
+        known |= {} if cost is None else {"cost": cost}
+        known |= {name: value for name, value in fields.items() if value}
+        await self._write({"t": status, "item": item, "id": id} | known)
 
     async def moved(self, item: str, files: Mapping[str, str]) -> None:
         """Write down that pictures of `item` are moved aside for those of another: from where to where each."""

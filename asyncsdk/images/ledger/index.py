@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from attrs import define, evolve, field, frozen
+from attrs import define, evolve, field, fields, frozen
 
 from asyncsdk.images.ledger.states import (
     TOKENS,
@@ -32,6 +32,17 @@ class Spent:
 
     edits: int = 0
     tokens: int = 0
+    cost: int = 0  # in billionths of a dollar; of what is not known yet, what it costs at most
+    unpriced: int = 0  # tokens whose price was not known when they were used
+
+    def most(self, dearest: int) -> int:
+        """What that cost, where tokens whose price was not known cost as much as the `dearest`."""
+        return self.cost + self.unpriced * dearest
+
+
+def spent_of(row: Mapping[str, Any]) -> Spent:
+    """What `row` says of it, which may be older than some of it."""
+    return Spent(*(row.get(each.name, 0) for each in fields(Spent)))
 
 
 @define
@@ -42,12 +53,14 @@ class LedgerIndex:
     lines: int = 0
     _edits: int = 0
     _tokens: int = 0
+    _cost: int = 0
+    _unpriced: int = 0
     _owners: dict[bytes, bytes] = field(factory=dict)  # digests of names, and the keys of the items they belong to
     _redos: dict[float, float] = field(factory=dict)  # times that were ahead of the clock, and when each was first used
 
     @property
     def spent(self) -> Spent:
-        return Spent(self._edits, self._tokens)
+        return Spent(self._edits, self._tokens, self._cost, self._unpriced)
 
     def state_of(self, item: str) -> ItemState | None:
         """The state of an edit; None for one that was never sent."""
@@ -83,8 +96,10 @@ class LedgerIndex:
             self._redos.setdefault(float(fields["before"]), at)
         elif kind == "spent":
             self._edits, self._tokens = int(fields["edits"]), int(fields["tokens"])
+            self._cost, self._unpriced = int(fields.get("cost", 0)), int(fields.get("unpriced", self._tokens))
         elif kind == "afresh":
             self.states, self._owners, self._redos, self._edits, self._tokens = StateTable(), {}, {}, 0, 0
+            self._cost = self._unpriced = 0
 
     def facts(self) -> Iterator[tuple[dict[str, Any], float]]:
         """The same index in as few facts as possible, each with its time; they replace all that were before."""
@@ -93,14 +108,19 @@ class LedgerIndex:
             yield from _facts_of(item, state)
         for before, at in self._redos.items():
             yield {"t": "redo", "before": before}, at
-        yield {"t": "spent", "edits": self._edits, "tokens": self._tokens}, 0.0
+        paid = {"cost": self._cost, "unpriced": self._unpriced}
+        yield {"t": "spent", "edits": self._edits, "tokens": self._tokens, **paid}, 0.0
 
     def _intend(self, key: bytes, fields: Fields, at: float) -> None:
         name, n, source = str(fields["id"]), int(fields["n"]), fields.get("source")
         before = self.states.get(key)
         before = None if before is None else before.alone()
-        self.states.put(key, ItemState("sent", name, at, n=n, source=source, before=before))
+        cost = cost_from(fields)
+        self.states.put(
+            key, ItemState("sent", name, at, n=n, source=source, before=before, cost=cost, **key_fields(fields))
+        )
         self._edits += 1
+        self._cost += cost or 0
         self._own(key, name, n)
 
     def _release(self, key: bytes) -> None:
@@ -108,6 +128,7 @@ class LedgerIndex:
         if state is None or state.status != "sent":
             return
         self._edits -= 1
+        self._cost -= state.cost or 0
         # one that was never done keeps its entry: of equal edits, none may take the place of another
         self.states.put(key, state.before or evolve(state, status="failed"))
 
@@ -115,14 +136,23 @@ class LedgerIndex:
         name, files = str(fields["id"]), tuple(map(str, fields.get("files", ())))
         usage, problem = usage_from(fields.get("usage")), problem_from(fields.get("problem"))
         sent = self.states.get(key)
-        was_sent, is_paid = sent is not None and sent.status == "sent", status in {"done", "uncertain"}
+        # one that was uncertain and is asked for again by its key counts already
+        counts = {"sent", "uncertain"} if fields.get("again") else {"sent"}
+        was_sent, is_paid = sent is not None and sent.status in counts, status in {"done", "uncertain"}
         if sent is not None and was_sent:
             n, source = sent.n, sent.source
         else:
             n, source = int(fields.get("n", 1)), fields.get("source")
         self._edits += is_paid - was_sent
-        self._tokens += (usage.total_tokens or 0) if usage else 0
-        self.states.put(key, ItemState(status, name, at, files, usage, problem, n, source))
+        tokens = (usage.total_tokens or 0) if usage else 0
+        self._tokens += tokens
+        cost, most = cost_from(fields), sent.cost if sent is not None and was_sent else None
+        if is_paid and cost is None:
+            cost = most  # as long as it is not known
+        self._cost += (cost or 0) - (most or 0)
+        self._unpriced += tokens if cost is None else 0
+        known = key_fields(fields) or ({} if sent is None else {"generation": sent.generation, "tried": sent.tried})
+        self.states.put(key, ItemState(status, name, at, files, usage, problem, n, source, cost=cost, **known))
         self._own(key, name, n, files)
 
     def _move(self, key: bytes, moved: Mapping[str, str]) -> None:
@@ -162,6 +192,10 @@ def _facts_of(item: str, state: ItemState) -> Iterator[tuple[dict[str, Any], flo
     fact: dict[str, Any] = {"t": state.status, "item": item, "id": state.id, "n": state.n}
     if state.source is not None:
         fact["source"] = state.source
+    if state.cost is not None:
+        fact["cost"] = state.cost
+    if state.generation or state.tried is not None:
+        fact |= {"generation": state.generation, "tried": state.tried}
     if state.status == "sent":
         yield fact | {"t": "intent"}, state.at
         return
@@ -178,6 +212,20 @@ def usage_fields(usage: Usage) -> dict[str, int]:
     """The tokens of an edit as they are written down: the sums, which limits and summaries count."""
     tokens = {name: getattr(usage, name) for name in TOKENS}
     return {name: value for name, value in tokens.items() if value is not None}
+
+
+def cost_from(fields: Fields) -> int | None:
+    """What an edit cost, or costs at most, in billionths of a dollar; None where that is not known."""
+    cost = fields.get("cost")
+    return None if cost is None else int(cost)
+
+
+def key_fields(fields: Fields) -> dict[str, Any]:
+    """How often an edit was redone, and when that was first sent with a key; {} where that is not said."""
+    if "generation" not in fields:
+        return {}
+    tried = fields.get("tried")
+    return {"generation": int(fields["generation"]), "tried": None if tried is None else float(tried)}
 
 
 def usage_from(value: Any) -> Usage | None:

@@ -15,8 +15,9 @@ from attrs import define, field, setters
 
 from asyncsdk import tasks
 from asyncsdk.errors import LedgerBusyError, LedgerError
+from asyncsdk.images.costs.money import NANOS
 from asyncsdk.images.ledger.claims import check_is_here, rewound, worded
-from asyncsdk.images.ledger.index import Spent
+from asyncsdk.images.ledger.index import spent_of
 from asyncsdk.images.ledger.rows import ANSWER_LIMIT
 from asyncsdk.images.ledger.shared import SharedLedger
 from asyncsdk.images.ledger.whole import WholeWatch
@@ -115,7 +116,7 @@ class PostgresLedger:
         database = self._database()
         shown = await self.show() or {}
         check_is_here(self.url.place, shown.get("options", {}))
-        spent = Spent(shown.get("edits", 0), shown.get("tokens", 0))
+        spent = spent_of(shown)
         async with database.session():
             yield SharedLedger(
                 place=self.url.place, directory=directory, run=-1, begun=time.time(), terms=self.terms, options="",
@@ -244,4 +245,5 @@ def _another_run(place: str) -> LedgerError:
 def _entry(row: Any) -> dict[str, Any]:
     fields = {name: row[name] for name in ("id", "status", "epoch", "n", "request_id", "at", "started")}
     fields |= {name: json.loads(row[name]) for name in ("files", "usage", "problem", "late") if row[name] is not None}
+    fields |= {} if row["cost"] is None else {"cost": row["cost"] / NANOS}
     return {name: value for name, value in fields.items() if value is not None}

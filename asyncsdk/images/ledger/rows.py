@@ -43,7 +43,10 @@ ANSWER_LIMIT = 600.0  # seconds that a server may take for an edit
 
 @frozen(kw_only=True)
 class EditRow:
-    """One edit, without what it is about. `last` is the try of the last change, `started` by the database's clock."""
+    """One edit, without what it is about. `last` is the try of the last change, `started` by the database's clock.
+
+    `cost` is what its last attempt counts with, and `new_cost` what the open claim does: what it costs at most.
+    """
 
     status: Ended | None = None
     phase: Phase | None = None
@@ -52,15 +55,21 @@ class EditRow:
     last: str | None = None
     started: float | None = None
     late: tuple[str, ...] = ()
+    cost: int | None = None
+    new_cost: int | None = None
 
 
 @frozen
 class Changed:
-    """The row after a change that was asked for, the answer, and by how much the ledger's count of edits changed."""
+    """The row after a change that was asked for, the answer, and by how much the ledger's counts changed.
+
+    `counted` is of edits, `spent` of what they cost.
+    """
 
     row: EditRow
     answer: Answer
     counted: int = 0
+    spent: int = 0
 
 
 def claim(
@@ -72,8 +81,9 @@ def claim(
     now: float,
     may_take: bool = False,
     lease: float = 60.0,
+    cost: int | None = None,
 ) -> Changed:
-    """Claim an edit that was `seen` with this epoch and try.
+    """Claim an edit that was `seen` with this epoch and try, and that costs `cost` at most.
 
     `may_take`: the claim that is open has lapsed, and this process was connected for long enough to say so.
     """
@@ -83,8 +93,9 @@ def claim(
         return Changed(row, "no")
     if row.status == "uncertain" and row.phase is None and not may_be_sent_again(row.started, now, lease):
         return Changed(row, "no")
-    claimed = evolve(row, phase="claimed", epoch=row.epoch + 1, holder=holder, last=new)
-    return Changed(claimed, "yes", counted=int(row.phase is None))
+    claimed = evolve(row, phase="claimed", epoch=row.epoch + 1, holder=holder, last=new, new_cost=cost)
+    before = 0 if row.phase is None else row.new_cost or 0
+    return Changed(claimed, "yes", counted=int(row.phase is None), spent=(cost or 0) - before)
 
 
 def start(row: EditRow, *, epoch: int, was: str, new: str, now: float, is_alive: bool) -> Changed:
@@ -105,7 +116,7 @@ def turn_away(row: EditRow, *, epoch: int, was: str, new: str) -> Changed:
     if row.phase == "started":
         return Changed(evolve(row, phase="claimed", last=new), "yes")
     if row.phase is None and row.status == "uncertain":
-        return Changed(evolve(row, status="failed", last=new), "no", counted=-1)
+        return Changed(evolve(row, status="failed", last=new, cost=None), "no", counted=-1, spent=-(row.cost or 0))
     return Changed(row, "no")
 
 
@@ -115,23 +126,26 @@ def give_back(row: EditRow, *, epoch: int, was: str, new: str) -> Changed:
         return Changed(row, "yes")
     if (row.epoch, row.last) != (epoch, was) or row.phase != "claimed":
         return Changed(row, "no")
-    return Changed(evolve(row, phase=None, last=new), "yes", counted=-1)
+    return Changed(evolve(row, phase=None, last=new), "yes", counted=-1, spent=-(row.new_cost or 0))
 
 
-def end(row: EditRow, *, epoch: int, was: str, new: str, status: Ended) -> Changed:
-    """How it ended. What is paid is kept whatever has become of the claim."""
+def end(row: EditRow, *, epoch: int, was: str, new: str, status: Ended, cost: int | None = None) -> Changed:
+    """How it ended, and what it cost; None: what it counts with. What is paid is kept whatever becomes of the claim."""
     if (row.epoch == epoch and row.last == new) or new in row.late:
         return Changed(row, "yes" if new not in row.late else "late")
     is_open = row.phase is not None or row.status == "uncertain"  # that is what it became by a lapse
     if (row.epoch, row.last) == (epoch, was) and is_open:
-        return Changed(
-            evolve(row, status=status, phase=None, last=new), "yes", counted=-(status in {"failed", "refused"})
-        )
+        before, is_unpaid = row.cost if row.phase is None else row.new_cost, status in {"failed", "refused"}
+        after = None if is_unpaid else before if cost is None else cost
+        ended = evolve(row, status=status, phase=None, last=new, cost=after)
+        return Changed(ended, "yes", counted=-is_unpaid, spent=(after or 0) - (before or 0))
     if status != "done":
         return Changed(row, "no")
     if row.phase != "started" and row.status != "done":
-        done = evolve(row, status="done", phase=None, last=new, late=(*row.late, new))
-        return Changed(done, "late", counted=-(row.phase == "claimed"))
+        after, is_claimed = row.cost if cost is None else cost, row.phase == "claimed"
+        done = evolve(row, status="done", phase=None, last=new, late=(*row.late, new), cost=after)
+        spent = (after or 0) - (row.cost or 0) - (row.new_cost or 0 if is_claimed else 0)
+        return Changed(done, "late", counted=-is_claimed, spent=spent)
     return Changed(evolve(row, late=(*row.late, new)), "late")
 
 
@@ -139,14 +153,14 @@ def abandon(row: EditRow, *, new: str, may_take: bool) -> Changed:
     """What others make of a claim that lapsed before its start, where a limit has no other room: as it was before."""
     if row.phase != "claimed" or not may_take:
         return Changed(row, "no")
-    return Changed(evolve(row, phase=None, last=new), "yes", counted=-1)
+    return Changed(evolve(row, phase=None, last=new), "yes", counted=-1, spent=-(row.new_cost or 0))
 
 
 def lapse(row: EditRow, *, may_take: bool) -> Changed:
     """What others make of a started edit whose holder's lease lapsed."""
     if row.phase != "started" or not may_take:
         return Changed(row, "no")
-    return Changed(evolve(row, status="uncertain", phase=None), "yes")
+    return Changed(evolve(row, status="uncertain", phase=None, cost=row.new_cost), "yes")
 
 
 def release(
@@ -161,7 +175,8 @@ def release(
         return Changed(row, "yes" if row.last == new else "no")
     if not (force or may_be_sent_again(row.started, now, lease)):
         return Changed(row, "no")
-    return Changed(evolve(row, status="failed", phase=None, epoch=row.epoch + 1, last=new), "yes")
+    cost = row.cost if row.phase is None else row.new_cost
+    return Changed(evolve(row, status="failed", phase=None, epoch=row.epoch + 1, last=new, cost=cost), "yes")
 
 
 def may_be_sent_again(started: float | None, now: float, lease: float) -> bool:

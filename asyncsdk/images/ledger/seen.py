@@ -86,6 +86,7 @@ class SeenEdit:
             problem=problem_from(_read(row["problem"])),
             n=row["n"],
             source=self.source,
+            cost=row["cost"],
         )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import anyio
 from anyio.abc import TaskGroup
-from attrs import define, field, frozen
+from attrs import define, field
 
 from asyncsdk import tasks
 from asyncsdk.clock import boot_time
@@ -23,20 +23,25 @@ from asyncsdk.images.ledger import ClaimLostError, KnownItem
 from asyncsdk.images.ledger.claims import (
     ChangeToMake,
     Claim,
+    Granted,
+    ended,
+    gone_in,
+    granted_in,
     keys_of,
     replaced,
     rewound,
     rounds,
     seen_edit,
     stopped,
+    wanted,
     worded,
 )
-from asyncsdk.images.ledger.index import Spent, usage_fields
+from asyncsdk.images.ledger.index import Spent, spent_of
 from asyncsdk.images.ledger.owner import PictureOwner
 from asyncsdk.images.ledger.progress import Whole
 from asyncsdk.images.ledger.rows import ANSWER_LIMIT, Answer
 from asyncsdk.images.ledger.seen import SeenEdit, key_of_id
-from asyncsdk.images.ledger.states import ItemState, problem_fields
+from asyncsdk.images.ledger.states import ItemState
 from asyncsdk.images.outcome import Problem, Status
 from asyncsdk.models import Usage
 from asyncsdk.postgres import DatabaseFault, NotMadeError
@@ -49,15 +54,6 @@ START_ATTEMPTS = 3  # a lease that the database calls lapsed is renewed, and the
 GIVE_BACK_SECONDS = 2.0  # on leaving; else the lease ends by itself
 
 logger = logging.getLogger(__name__)
-
-
-@frozen(kw_only=True)
-class Granted:
-    """What became of a request for claims: `is_held_back`: some were not granted since a limit is reached."""
-
-    keys: frozenset[str]
-    spent: Spent
-    is_held_back: bool = False
 
 
 @define(eq=False)
@@ -147,37 +143,40 @@ class SharedLedger:
         return known
 
     async def claim(
-        self, edits: Sequence[tuple[str, str, SeenEdit | None]], *, max_edits: int | None, max_tokens: int | None
+        self,
+        edits: Sequence[tuple[str, str, SeenEdit | None]],
+        *,
+        max_edits: int | None,
+        max_tokens: int | None,
+        max_cost: int | None = None,
+        dearest: int = 0,
+        costs: Mapping[str, int | None] | None = None,
     ) -> Granted:
-        """Claim edits, each a key, an id, and as it was seen. Raises LedgerRewoundError, LedgerError."""
+        """Claim edits, each a key, an id, and as it was seen; `costs` is what each costs at most, by its key.
+
+        A token whose price was not known counts as the `dearest`. Raises LedgerRewoundError, LedgerError.
+        """
         if self._group is None:
             return Granted(keys=frozenset(key for key, _, _ in edits), spent=self.spent)
-        tries = {key: str(uuid.uuid4()) for key, _, _ in edits}
-        wanted = [
-            {"key": key, "id": edit_id, "new": tries[key]}
-            | ({"epoch": 0} if seen is None else {"epoch": seen.epoch, "last": seen.last})
-            for key, edit_id, seen in edits
-        ]
-        gone = json.dumps(sorted({seen.holder for _, _, seen in edits if seen and seen.is_gone and seen.holder}))
-        limited = max_edits is not None or max_tokens is not None
+        tries, costs = {key: str(uuid.uuid4()) for key, _, _ in edits}, costs or {}
+        asked = json.dumps([wanted(edit, tries[edit[0]], costs.get(edit[0])) for edit in edits])
+        gone, limits = gone_in(seen for _, _, seen in edits), (max_edits, max_tokens, max_cost)
         with self._worded():
             await self._database.ensure_lease(self.holder)
             may_take = any(seen is not None and seen.seems_lapsed for _, _, seen in edits) and await self._may_take()
             before = self._writes
             rows = await self._database.run(
-                "edit_claim", self.holder, json.dumps(wanted), gone, may_take, max_edits, max_tokens,
-                self.left_alone, self.options, lock="ledger_lock" if limited else None,
+                "edit_claim", self.holder, asked, gone, may_take, max_edits, max_tokens, self.left_alone, self.options,
+                max_cost, dearest, lock=None if limits == (None, None, None) else "ledger_lock",
             )  # fmt: skip
         await self._note(rows[0], before)
         if self._is_rewound:
             raise rewound(self.place)
         if rows[0]["is_anothers"]:
             raise replaced(self.place)
-        ids = {key: edit_id for key, edit_id, _ in edits}
-        granted = {row["key"]: row["epoch"] for row in rows if row["key"] is not None}
-        for key, epoch in granted.items():
-            self.claims[key] = Claim(key, ids[key], epoch, tries[key])
-        self.spent = Spent(rows[0]["edits"], rows[0]["tokens"])
+        granted = granted_in(rows, edits, tries)
+        self.claims |= granted
+        self.spent = spent_of(rows[0])
         if self._is_stopping and not granted:
             raise stopped()
         is_held_back = rows[0]["is_held_back"] and not rows[0]["is_stopping"]
@@ -188,7 +187,7 @@ class SharedLedger:
         asked = [each for each in seen if each.standing(may_take=self.may_take) == "lapsed"]
         if not asked or self._group is None:
             return {each.key for each in asked}
-        gone = json.dumps(sorted({each.holder for each in asked if each.is_gone and each.holder}))
+        gone = gone_in(asked)
         with self._worded():
             keys = json.dumps([{"key": each.key, "epoch": each.epoch, "last": each.last} for each in asked])
             rows = await self._database.run("edit_lapse", keys, gone, await self._may_take(), self.run)
@@ -217,7 +216,7 @@ class SharedLedger:
         except DatabaseFault as failed:
             logger.warning("%s: the other copies are not stopped: %s", self.place, failed.reason)
 
-    async def intend(self, item: str, *, id: str, n: int, source: str | None = None) -> None:  # noqa: A002, ARG002 - as the protocol
+    async def intend(self, item: str, *, id: str, n: int, source: str | None = None, **_rest: object) -> None:  # noqa: A002, ARG002 - as the protocol
         """Return once it is acknowledged that `item` is about to be sent.
 
         Raises ClaimLostError, LedgerRewoundError, LedgerError, EditError where another copy stopped all.
@@ -286,6 +285,8 @@ class SharedLedger:
         problem: Problem | None = None,
         files: tuple[str, ...] = (),
         usage: Usage | None = None,
+        cost: int | None = None,
+        again: bool = False,  # noqa: ARG002 - as the protocol
         images: int | None = None,
         request_id: str | None = None,
     ) -> None:
@@ -295,11 +296,9 @@ class SharedLedger:
             return
         async with claim.turn:
             await self._settle(claim)
-            tokens = (usage.total_tokens or 0) if usage else 0
-            what: dict[str, Any] = {"status": status, "digest": claim.digest, "source": claim.source, "n": claim.n}
-            what |= {"files": list(files) or None, "images": images, "request_id": request_id, "tokens": tokens}
-            what |= {"usage": usage and usage_fields(usage), "problem": problem and problem_fields(problem)}
-            result = await self._change(claim, "end", **what)
+            known: dict[str, Any] = {"images": images, "request_id": request_id, "cost": cost, "status": status}
+            known |= {"files": list(files) or None, **ended(claim, usage, problem)}
+            result = await self._change(claim, "end", **known)
             self._forget(claim)
         if result["answer"] == "late":
             logger.warning("%s: its answer came late: it is paid and kept, and another process had the edit", claim.id)

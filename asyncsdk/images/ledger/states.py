@@ -25,7 +25,9 @@ class ItemState:
     """The state of one edit. "sent" is an intent without an end: the process ended between the two.
 
     `files` are relative to the directory of the pictures; `at` is unix time; `n` is how many pictures were requested;
-    `source` is a digest of where its first picture came from; `before` is its state before it was sent again.
+    `source` is a digest of where its first picture came from; `before` is its state before it was sent again; `cost` is
+    what it cost, or at most, in billionths of a dollar, None where that is not known. `generation` is how often it was
+    redone, and `tried` when that was first sent with a key, by which the server knows it again.
     """
 
     status: State
@@ -37,6 +39,9 @@ class ItemState:
     n: int = 1
     source: str | None = None
     before: ItemState | None = None
+    cost: int | None = None
+    generation: int = 0
+    tried: float | None = None
 
     def alone(self) -> ItemState:
         """The same without `before`."""
@@ -100,14 +105,15 @@ def packed(state: ItemState) -> bytes:
     """An ended edit's state as bytes that only this process reads; without `before`."""
     usage = None if state.usage is None else tuple(getattr(state.usage, name) for name in TOKENS)
     problem = None if state.problem is None else problem_fields(state.problem)
-    return marshal.dumps((state.status, state.id, state.at, state.n, state.files, usage, problem, state.source))
+    known = (state.cost, state.generation, state.tried)
+    return marshal.dumps((state.status, state.id, state.at, state.n, state.files, usage, problem, state.source, *known))
 
 
 def unpacked(known: bytes) -> ItemState:
     """The state that was packed."""
-    status, name, at, n, files, usage, problem, source = marshal.loads(known)  # noqa: S302 - it never left this process
+    status, name, at, n, files, usage, problem, source, *known = marshal.loads(known)  # noqa: S302 - it never left this process
     tokens = None if usage is None else Usage(**dict(zip(TOKENS, usage, strict=True)))
-    return ItemState(status, name, at, files, tokens, problem_from(problem), n, source)
+    return ItemState(status, name, at, files, tokens, problem_from(problem), n, source, None, *known)
 
 
 def problem_fields(problem: Problem) -> dict[str, Any]:

@@ -13,9 +13,9 @@ with seen as materialized (
     for update of e skip locked
 ), freed as (
     update asyncsdk.edit e set phase = null, try = $3 from gone where e.key = gone.key
-    returning e.key
+    returning e.key, e.new_cost
 )
-insert into asyncsdk.ledger_worker as w (holder, run, edits, writes)
-select $1, $2, -(select count(*) from freed), 1
-on conflict (holder) do update set edits = w.edits + excluded.edits, writes = w.writes + 1
+insert into asyncsdk.ledger_worker as w (holder, run, edits, cost, writes)
+select $1, $2, -count(*), -coalesce(sum(new_cost), 0), 1 from freed
+on conflict (holder) do update set edits = w.edits + excluded.edits, cost = w.cost + excluded.cost, writes = w.writes + 1
 returning w.edits

@@ -7,7 +7,8 @@
 with given as materialized (
     select * from json_to_recordset($2::json) as g(
         kind text, key text, epoch bigint, was uuid, new uuid, status text, digest text, source text, n integer,
-        files json, usage json, tokens bigint, problem json, images integer, request_id text)
+        files json, usage json, tokens bigint, problem json, images integer, request_id text,
+        cost bigint)
 ), place as materialized (
     select l.is_stopping, l.is_rewound or l.timeline <> left(pg_walfile_name(pg_current_wal_lsn()), 8) as is_rewound from asyncsdk.ledger l
     limit 1  -- as for a claim
@@ -15,6 +16,7 @@ with given as materialized (
     select until from asyncsdk.holder where id = $1
 ), mine as materialized (
     select g.*, e.epoch as has_epoch, e.try as has, e.phase, e.status as before,
+           e.cost as last_cost, e.new_cost,
            coalesce(e.late @> jsonb_build_array(jsonb_build_object('try', g.new)), false) as is_late
     from given g join asyncsdk.edit e on e.key = g.key
     order by e.key
@@ -37,6 +39,18 @@ with given as materialized (
         when kind = 'end' and status = 'done' then 'late'
         else 'no' end as verdict
     from mine
+), priced as materialized (
+    select decided.*, case
+        when kind = 'give back' and verdict = 'yes' then -coalesce(new_cost, 0)
+        when verdict = 'lapsed' then -coalesce(last_cost, 0)
+        when kind = 'end' and verdict = 'yes' then coalesce(ends_with, 0) - coalesce(counted_with, 0)
+        when verdict = 'late, ends it' then coalesce(cost, last_cost, 0) - coalesce(last_cost, 0)
+                                            - case when phase = 'claimed' then coalesce(new_cost, 0) else 0 end
+        else 0 end as spent
+    from (select decided.*, case when phase is null then last_cost else new_cost end as counted_with,
+                 case when status in ('failed', 'refused') then null
+                      else coalesce(cost, case when phase is null then last_cost else new_cost end) end as ends_with
+          from decided) decided
 ), changed as (
     update asyncsdk.edit e set
         try = case when d.verdict = 'late' then e.try else d.new end,
@@ -56,21 +70,27 @@ with given as materialized (
         files = case when d.ends then d.files else e.files end,
         usage = case when d.ends then d.usage else e.usage end,
         problem = case when d.ends then d.problem else e.problem end,
+        cost = case when d.ends then case when d.verdict = 'yes' then d.ends_with else coalesce(d.cost, e.cost) end
+                    when d.verdict = 'lapsed' then null else e.cost end,
         images = case when d.ends then d.images else e.images end,
         request_id = case when d.ends then d.request_id else e.request_id end,
         late = case when d.verdict in ('late', 'late, ends it') then coalesce(e.late, '[]') || jsonb_build_array(
                    jsonb_build_object('try', d.new, 'epoch', d.epoch, 'files', d.files, 'usage', d.usage)) else e.late end
-    from (select *, kind = 'end' and verdict in ('yes', 'late, ends it') as ends from decided) d
+    from (select *, kind = 'end' and verdict in ('yes', 'late, ends it') as ends from priced) d
     where e.key = d.key and d.verdict in ('yes', 'lapsed', 'late', 'late, ends it')
 ), counted as (
-    insert into asyncsdk.ledger_worker as w (holder, run, edits, tokens, writes)
+    insert into asyncsdk.ledger_worker as w (holder, run, edits, tokens, cost, unpriced, writes)
     select $1, $3,
            -coalesce(sum(case when verdict = 'lapsed' or (verdict = 'late, ends it' and phase = 'claimed') or (verdict = 'yes' and (kind = 'give back'
                               or (kind = 'end' and status in ('failed', 'refused')))) then 1 else 0 end), 0),
-           coalesce(sum(case when kind = 'end' and verdict in ('yes', 'late', 'late, ends it') then tokens else 0 end), 0), 1
-    from decided
+           coalesce(sum(case when kind = 'end' and verdict in ('yes', 'late', 'late, ends it') then tokens else 0 end), 0),
+           coalesce(sum(spent), 0),
+           coalesce(sum(case when kind = 'end' and verdict in ('yes', 'late', 'late, ends it') and cost is null
+                                  and counted_with is null then tokens else 0 end), 0), 1
+    from priced
     on conflict (holder) do update
-    set edits = w.edits + excluded.edits, tokens = w.tokens + excluded.tokens, writes = w.writes + 1
+    set edits = w.edits + excluded.edits, tokens = w.tokens + excluded.tokens,
+        cost = w.cost + excluded.cost, unpriced = w.unpriced + excluded.unpriced, writes = w.writes + 1
     returning w.writes
 )
 select d.key, d.new, case when d.verdict in ('yes', 'was made') then 'yes'

@@ -14,6 +14,7 @@ with gone as materialized (
 )
 update asyncsdk.edit e
 set status = 'uncertain', phase = null, at = clock_timestamp(), run = $4, digest = new_digest, source = new_source,
-    n = coalesce(new_n, 1), files = null, usage = null, problem = null, images = null, request_id = null
+    n = coalesce(new_n, 1), files = null, usage = null, problem = null, images = null, request_id = null,
+    cost = new_cost
 from gone where e.key = gone.key and gone.is_as_seen
 returning e.key

@@ -1,8 +1,9 @@
 -- The next $2 edits after the key $1 that ended as $3 says, or all where that is null; an open claim that was started
 -- counts as uncertain once its lease has lapsed.
--- Law: it takes no lock, and each page is of one moment.
+-- Law: as for `edit_look`, and each page is of one moment.
 select e.key, e.id, coalesce(case when e.phase = 'started' and h.until is null then 'uncertain' else e.phase end, e.status,
        'new') as status, e.n, e.files, e.usage, e.problem, e.late, e.request_id, e.epoch,
+       (to_jsonb(e)->>'cost')::bigint as cost,
        extract(epoch from coalesce(e.at, e.started))::float8 as at, extract(epoch from e.started)::float8 as started
 from asyncsdk.edit e
 left join asyncsdk.holder h on h.id = e.holder and e.phase is not null and h.until > clock_timestamp()

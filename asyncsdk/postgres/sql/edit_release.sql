@@ -25,7 +25,8 @@ with seen as materialized (
         files = case when e.phase is null then e.files end,
         usage = case when e.phase is null then e.usage end,
         images = case when e.phase is null then e.images end,
-        request_id = case when e.phase is null then e.request_id end
+        request_id = case when e.phase is null then e.request_id end,
+        cost = case when e.phase is null then e.cost else e.new_cost end
     from asked where e.key = asked.key and asked.is_old
     returning e.key
 )

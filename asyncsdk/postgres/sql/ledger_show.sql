@@ -1,5 +1,5 @@
 -- What the ledger has: how many edits of each state, what counts, who works at it.
--- Law: it takes no lock.
+-- Law: as for `edit_look`.
 select json_build_object(
     'states', (select coalesce(json_object_agg(state, number), '{}') from (
         select coalesce(case when e.phase = 'started' and h.until is null then 'uncertain' else e.phase end, e.status, 'new')
@@ -10,6 +10,8 @@ select json_build_object(
     'late', (select count(*) from asyncsdk.edit where late is not null),
     'edits', (select coalesce(sum(edits), 0) from asyncsdk.ledger_worker),
     'tokens', (select coalesce(sum(tokens), 0) from asyncsdk.ledger_worker),
+    'cost', (select coalesce(sum((to_jsonb(w)->>'cost')::bigint), 0) from asyncsdk.ledger_worker w),
+    'unpriced', (select coalesce(sum(coalesce((to_jsonb(w)->>'unpriced')::bigint, tokens)), 0) from asyncsdk.ledger_worker w),
     'run', l.run, 'options', l.options::json, 'is_stopping', l.is_stopping, 'is_rewound', l.is_rewound,
     'workers', (select coalesce(json_agg(json_build_object('pid', h.pid, 'host', h.host)), '[]')
         from asyncsdk.ledger_worker w join asyncsdk.holder h on h.id = w.holder

@@ -17,6 +17,7 @@ from asyncsdk.server.edits import responses
 from asyncsdk.server.edits.fields import OLD_MODEL, EditRequest, read_edit, require_compatible
 from asyncsdk.server.edits.history import EditLog, RecentEdits
 from asyncsdk.server.edits.memory import MemoryBudget
+from asyncsdk.server.edits.once import OnceByKey
 from asyncsdk.server.edits.painting import PaintedEdit, paint
 from asyncsdk.server.edits.pictures import BODY_LIMIT, PICTURE_LIMIT, FormPictures, GivenPictures, read_references
 from asyncsdk.server.errors import ApiError, invalid, needs_pillow, not_found
@@ -34,7 +35,10 @@ def can_edit() -> bool:
 
 @define(eq=False)
 class Edits:
-    """`rate` limits the input images; each edit waits `seconds` once it is painted."""
+    """`rate` limits the input images; each edit waits `seconds` once it is painted.
+
+    With `documented_tokens` what it used is by the rules of its model. `once`: how requests are known again.
+    """
 
     repository: Repository
     rate: TokenBucket = field(factory=TokenBucket)
@@ -42,6 +46,8 @@ class Edits:
     log: EditLog = field(factory=EditLog)
     memory: MemoryBudget = field(factory=MemoryBudget)
     recent: RecentEdits = field(factory=RecentEdits)
+    documented_tokens: bool = False
+    once: OnceByKey[PaintedEdit] = field(factory=partial(OnceByKey, clock=time.time))
 
     def routes(self) -> list[web.RouteDef]:
         return [web.post("/images/edits", self.edit, name="edit")]
@@ -69,7 +75,7 @@ class Edits:
                 raise responses.blocked(stage, request_id)
             painted = await self.repository.paint(paint, pictures, edit)
             self._count(edit, painted)
-            return responses.response_json(edit, painted, [], self.repository.now())
+            return responses.response_json(edit, painted, [], self.repository.now(), documented=self.documented_tokens)
 
     async def _edit(self, request: web.Request) -> web.StreamResponse:
         pictures, edit = await self._read(request)
@@ -79,14 +85,23 @@ class Edits:
         refusal = None if stage is None else responses.blocked(stage, request[ACTIVE_REQUEST].request_id)
         if refusal is not None and not (edit.stream and stage == "output"):
             raise refusal
-        painted = await self.repository.paint(paint, pictures, edit)
-        await asyncio.sleep(self.seconds)
-        if refusal is None:
+        painted, is_new = await self.once(self._key_of(request), partial(self._painted, pictures, edit))
+        if refusal is None and is_new:
             self._count(edit, painted)
         if edit.stream:
             return await self._stream(request, edit, painted, refusal)
         urls = [await self._keep(request, picture) for picture in painted.pictures] if edit.as_url else []
-        return web.json_response(responses.response_json(edit, painted, urls, self.repository.now()))
+        now = self.repository.now()
+        response = responses.response_json(edit, painted, urls, now, documented=self.documented_tokens)
+        return web.json_response(response)
+
+    def _key_of(self, request: web.Request) -> str | None:
+        return None if self.once.name is None else request.headers.get(self.once.name)
+
+    async def _painted(self, pictures: GivenPictures, edit: EditRequest) -> PaintedEdit:
+        painted = await self.repository.paint(paint, pictures, edit)
+        await asyncio.sleep(self.seconds)
+        return painted
 
     def _count(self, edit: EditRequest, painted: PaintedEdit) -> None:
         self.log.count(edit.prompt, edit.n)
@@ -134,7 +149,7 @@ class Edits:
         await response.prepare(request)
         for index in range(edit.partial_images):
             await send(request, response, responses.partial(edit, painted, index, now))
-        end = responses.ending(edit, painted, refusal, now)
+        end = responses.ending(edit, painted, refusal, now, documented=self.documented_tokens)
         await send(request, response, end[: len(end) // 2])
         await hooks.reach("answering")
         await send(request, response, end[len(end) // 2 :], is_last=True)

@@ -59,6 +59,7 @@ class EditRequest:
     frame_duration_ms: int | None = None
     svg_model: str | None = None
     safety_identifier: str | None = None
+    input_fidelity: str | None = None
 
     @property
     def is_old(self) -> bool:

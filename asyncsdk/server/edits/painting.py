@@ -31,6 +31,7 @@ class PaintedEdit:
     """The result of one edit: encoded pictures; `partials` are coarse views of the first."""
 
     size: Size
+    given: tuple[Size, ...]
     transparent: bool
     pictures: tuple[bytes, ...]
     partials: tuple[bytes, ...]
@@ -51,6 +52,7 @@ def paint(source: GivenPictures, edit: EditRequest) -> PaintedEdit:
 
     return PaintedEdit(
         size=canvas.base.size,
+        given=canvas.given,
         transparent=transparent,
         pictures=tuple(picture(index) for index in range(edit.n)),
         partials=tuple(encode([partial], edit, transparent=transparent) for partial in partials),
@@ -66,11 +68,15 @@ def colour_of(prompt: str, index: int, frame: int = 0) -> tuple[int, int, int]:
 
 @frozen(eq=False)
 class _Canvas:
-    """A picture in the requested size, the area of it to paint (None: all), and the references for its top edge."""
+    """A picture in the requested size, the area of it to paint (None: all), and the references for its top edge.
+
+    `given` are the sizes of the pictures as they came.
+    """
 
     base: Image
     hole: Image | None
     references: Sequence[Image]
+    given: tuple[Size, ...]
 
     def paint(self, prompt: str, index: int, frame: int) -> Image:
         from PIL import Image
@@ -93,11 +99,16 @@ def _prepared(source: GivenPictures, edit: EditRequest) -> _Canvas:
     hole = None if source.overlay is None else hole_of(source.overlay, base.size)
     if edit.background == "transparent" and hole is None:
         _cut_out(base)
-    size = edit.size or fitting(base.size)
+    size, given = edit.size or fitting(base.size), [base.size]
     if size != base.size:
         base = base.resize(size)
         hole = None if hole is None else hole.resize(size)
-    return _Canvas(base, hole, [_small(decode(reference), _corner(base)) for reference in source.images[1:]])
+    references: list[Image] = []
+    for reference in source.images[1:]:
+        picture = decode(reference)
+        given.append(picture.size)
+        references.append(_small(picture, _corner(base)))
+    return _Canvas(base, hole, references, tuple(given))
 
 
 def _cut_out(picture: Image) -> None:

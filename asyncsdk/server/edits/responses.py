@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from asyncsdk.server.edits import tokens
 from asyncsdk.server.edits.fields import EditRequest
 from asyncsdk.server.edits.painting import PaintedEdit
 from asyncsdk.server.edits.sizes import shown
@@ -20,14 +21,19 @@ _DRAWING_TOKENS = 500
 _CATEGORIES = ["violence"]
 
 
-def response_json(edit: EditRequest, painted: PaintedEdit, urls: Sequence[str], created: int) -> Json:
-    """The ImagesResponse. Only the older model returns URLs, and no usage and settings."""
+def response_json(
+    edit: EditRequest, painted: PaintedEdit, urls: Sequence[str], created: int, *, documented: bool = False
+) -> Json:
+    """The ImagesResponse. Only the older model returns URLs, and no usage and settings.
+
+    `documented`: its tokens are by the rules that are documented for its model.
+    """
     if edit.as_url:
         return {"created": created, "data": [{"url": url} for url in urls]}
     body: Json = {"created": created, "data": [{"b64_json": _text(picture)} for picture in painted.pictures]}
     if edit.is_old:
         return body
-    body |= {**settings_of(edit, painted), "usage": usage_of(edit, edit.n)}
+    body |= {**settings_of(edit, painted), "usage": usage_of(edit, edit.n, painted if documented else None)}
     if edit.output_format == "svg":
         body["svg_usage"] = _svg_usage(edit)
     return body | _identifier(edit)
@@ -43,10 +49,15 @@ def settings_of(edit: EditRequest, painted: PaintedEdit) -> Json:
     }
 
 
-def usage_of(edit: EditRequest, n: int) -> Json:
-    """The tokens of `n` pictures; each is charged for the input again."""
+def usage_of(edit: EditRequest, n: int, painted: PaintedEdit | None = None) -> Json:
+    """The tokens of `n` pictures; each is charged for the input again.
+
+    With what was painted: by the rules of its model, if it has any.
+    """
     text, image = n * (len(edit.prompt) // 4 + 1), n * _INPUT_TOKENS * edit.pictures
     out = n * _OUTPUT_TOKENS[edit.quality]
+    if painted is not None and tokens.has_rules(edit.model):
+        image, out = n * tokens.input_of(edit, painted.given), n * tokens.output_of(edit, painted.size)
     return {
         "input_tokens": text + image,
         "input_tokens_details": {"image_tokens": image, "text_tokens": text},
@@ -62,11 +73,14 @@ def partial(edit: EditRequest, painted: PaintedEdit, index: int, created: int) -
     return _event("partial_image", picture, created, settings_of(edit, painted) | {"partial_image_index": index})
 
 
-def ending(edit: EditRequest, painted: PaintedEdit, refusal: ApiError | None, created: int) -> bytes:
+def ending(
+    edit: EditRequest, painted: PaintedEdit, refusal: ApiError | None, created: int, *, documented: bool = False
+) -> bytes:
     """The last events: one for each finished picture, or an error after the stream has begun."""
     if refusal is not None:
         return _frame("error", {"type": "error", **refusal.to_json()})
-    return b"".join(_completed(edit, painted, picture, created) for picture in painted.pictures)
+    usage = usage_of(edit, 1, painted if documented else None)
+    return b"".join(_completed(edit, painted, picture, created, usage) for picture in painted.pictures)
 
 
 def moderation_stage(prompt: str) -> str | None:
@@ -98,10 +112,9 @@ def _identifier(edit: EditRequest) -> Json:
     return {"safety_identifier": edit.safety_identifier} if edit.safety_identifier else {}
 
 
-def _completed(edit: EditRequest, painted: PaintedEdit, picture: bytes, created: int) -> bytes:
+def _completed(edit: EditRequest, painted: PaintedEdit, picture: bytes, created: int, usage: Json) -> bytes:
     """The event of a finished picture, with its own share of the usage."""
-    usage = usage_of(edit, 1)
-    del usage["output_tokens_details"]  # the document has none here
+    usage = {name: value for name, value in usage.items() if name != "output_tokens_details"}  # the document has none
     settings = settings_of(edit, painted) | {"usage": usage} | _identifier(edit)
     return _event("completed", picture, created, settings)
 

@@ -1,0 +1,72 @@
+"""What the edits of one run cost by one table: each at most before it is sent, and what it was after (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import frozen
+
+from asyncsdk.api import ImageFile
+from asyncsdk.errors import ConfigurationError
+from asyncsdk.images.costs.estimate import estimate
+from asyncsdk.images.costs.money import CostRange
+from asyncsdk.images.costs.prices import PriceTable
+from asyncsdk.images.costs.tokens import Size
+from asyncsdk.images.edit import HeicImage, ImageEdit, Loaded
+from asyncsdk.images.header import BadPicture, look
+from asyncsdk.models import Usage
+
+
+@frozen
+class Pricing:
+    """A table of prices, and whether the run has a limit in dollars: then it knows what each edit costs at most."""
+
+    table: PriceTable
+    is_limited: bool = False
+
+    def estimate(self, edit: ImageEdit, images: Sequence[Loaded] | None = None) -> CostRange | None:
+        """What an edit will cost; `images` are its pictures as they were read, if they were."""
+        return estimate(edit, self.table, None if images is None else [size_of(image) for image in images])
+
+    def most(self, edit: ImageEdit, images: Sequence[Loaded] | None = None, *, batched: bool = False) -> int | None:
+        """What an edit costs at most, directly or in a batch, in billionths of a dollar; None where that is not known.
+
+        Raises ConfigurationError for one that a limit in dollars can't count.
+        """
+        known = self.estimate(edit, images)
+        if known is None and self.is_limited:
+            raise ConfigurationError(
+                f"a limit in dollars needs to know what each edit costs, and {self._unknown(edit)}. Nothing was sent "
+                "for it.\n  Give its price in a table of your own, or limit tokens or edits instead."
+            )
+        price = self.table.of(edit.model) if batched else None
+        part = 1.0 if price is None or price.batch is None else price.batch
+        return None if known is None else known.times(part).high
+
+    def cost(self, edit: ImageEdit, usage: Usage | None, *, batched: bool = False) -> int | None:
+        """What an edit that used this cost, in billionths of a dollar; None where that is not known."""
+        if edit.output_format == "svg":  # a model of its own draws it, and is charged beside it
+            return None
+        return self.table.cost(edit.model, usage, batched=batched)
+
+    def _unknown(self, edit: ImageEdit) -> str:
+        if edit.model is None:
+            return "this one leaves its model to the server"
+        if self.table.of(edit.model) is not None and edit.output_format != "svg":
+            return "that of this one can't be told from its fields"
+        if edit.output_format == "svg":
+            return "for an SVG that is not known"
+        return f"the prices from {self.table.origin} have none for {edit.model}"
+
+
+def size_of(image: Loaded) -> Size | None:
+    """The size of a picture that was read; None for a reference, and for what has none."""
+    if isinstance(image, HeicImage):
+        return image.header.size
+    if not isinstance(image, ImageFile):
+        return None
+    try:
+        header = look(image.content)
+    except BadPicture:
+        return None
+    return None if header is None else header.size

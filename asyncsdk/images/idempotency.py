@@ -1,0 +1,52 @@
+"""The key by which a gateway knows an edit again, and for how long it is asked again for a lost answer (pure).
+
+OpenAI documents no such key; some gateways honour one. It is that of the item and its generation, which a redo raises:
+the same in every attempt and every run, so that the edit is made once, and its answer can be asked for again. Gateways
+forget keys, often after a day: an answer that is lost is asked for again within `WINDOW` of the first try. Later the
+edit is uncertain, as it is without a key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+from attrs import frozen
+
+from asyncsdk.errors import ConfigurationError
+
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
+_TAKEN = {"accept", "api-key", "authorization", "connection", "content-length", "content-type", "cookie", "host", "te"}
+WINDOW = 12 * 3600.0  # seconds
+
+
+@frozen
+class EditKey:
+    """The key of one edit: its item, how often it was redone, and when that was tried first (unix time)."""
+
+    item: str
+    generation: int
+    tried: float
+
+    @property
+    def value(self) -> str:
+        """The header's value: 64 hex digits, which say nothing of the edit."""
+        return hashlib.sha256(f"asyncsdk:{self.item}:{self.generation}".encode()).hexdigest()
+
+    def is_known(self, now: float) -> bool:
+        """Whether the server surely knows it yet."""
+        return is_known(self.tried, now)
+
+
+def checked_header(name: str | None) -> str | None:
+    """Return the name of the header. Raises ConfigurationError for one that can't carry a key."""
+    if name is not None and (not _HEADER.fullmatch(str(name)) or str(name).lower() in _TAKEN or str(name).isdecimal()):
+        raise ConfigurationError(
+            f"idempotency_header={name!r} can't carry a key: name a header such as Idempotency-Key. Nothing was sent."
+        )
+    return name
+
+
+def is_known(tried: float | None, now: float) -> bool:
+    """Whether a key that was first tried then is surely known to the server at `now`."""
+    return tried is not None and 0 <= now - tried < WINDOW

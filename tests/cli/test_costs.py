@@ -1,0 +1,92 @@
+"""What edits cost, on the command line: prices, dry runs, limits, and what a run says that it cost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+
+from asyncsdk.images.costs import table
+from asyncsdk.images.costs.table import packaged
+from asyncsdk.server import LocalServer
+from tests.cli.support import Run
+from tests.stories.pictures import photo
+
+KNOWN = ("-m", "gpt-image-2", "--quality", "low", "--size", "1024x1024", "-o", "out")
+MANY = ("edit-many", "photos", "-p", "x", *KNOWN)
+
+
+@pytest.fixture(autouse=True)
+def photos(environment: pytest.MonkeyPatch) -> None:
+    Path("photos").mkdir()
+    for number in range(4):
+        photo(Path("photos", f"p{number}.png"), (64, 48), seed=number)
+
+
+@pytest.fixture
+def priced(environment: pytest.MonkeyPatch) -> Iterator[LocalServer]:
+    yesterday = (date.today() - timedelta(days=1)).isoformat()  # noqa: DTZ011 - two days are apart in any zone
+    with LocalServer(documented_tokens=True, model_ends={"gone": yesterday, "gpt-image-2": ""}) as server:
+        environment.setenv("OPENAI_BASE_URL", server.url)
+        yield server
+
+
+def test_prices_shows_the_table_its_sources_and_its_age(run: Run, environment: pytest.MonkeyPatch) -> None:
+    shown = run("prices").out
+    assert "gpt-image-2             5.00" in shown
+    assert all(source in shown for price in packaged().models.values() for source in price.sources)
+    assert f"read on {packaged().read}" in shown
+    [record] = run("prices", "--json").records
+    Path("mine.json").write_text(json.dumps(record))
+    assert run("prices", "--prices", "mine.json", "--json").records == [record]
+    environment.setattr(table, "today", lambda: date(2027, 12, 1))
+    assert "days ago: what edits cost may have changed" in run("prices").err
+    assert "warning: the prices from the package were read on" in run(*MANY, "--dry-run").err
+
+
+def test_a_dry_run_says_what_it_costs_directly_and_as_a_batch(run: Run) -> None:
+    assert "It costs about $0.0239 to $0.0753, as a batch half (prices of" in run(*MANY, "--dry-run").out
+    [record] = run(*MANY, "--dry-run", "--json").records
+    assert record["cost"]["low"] == pytest.approx(2 * record["batch_cost"]["low"])
+    assert "3 to send, of which" not in run(*MANY, "--dry-run", "--max-cost", "5").out
+    assert "4 to send, of which --max-cost 0.04 lets 2 be sent." in run(*MANY, "--dry-run", "--max-cost", "0.04").out
+    unknown = run("edit-many", "photos", "-p", "x", "-m", "mine", "-o", "out", "--dry-run").out
+    assert "4 of these edits have a model or an output without a known price" in unknown
+
+
+def test_a_limit_in_dollars_ends_with_code_4_and_what_was_spent_is_said(run: Run, priced: LocalServer) -> None:
+    ran = run(*MANY, "--max-cost", "0.02", "-c", "1", "--json", "--gallery", "g.html")
+    assert (ran.code, [record["cost"] for record in ran.records]) == (4, [0.005981])
+    assert "It cost $0.00598 by the prices of" in ran.err
+    assert "--max-cost 0.02 is reached: $0.00599 were spent or may have been, earlier runs included" in ran.err
+    assert "$0.00598" in Path("g.html").read_text()
+    assert "1 edits" in (shown := run("ledger", "show", "--ledger", "out/.asyncsdk").out)
+    assert "$0.00599" in shown
+    assert run(*MANY, "--max-cost", "1").code == 0
+    assert priced.edits.edits == 4
+
+
+def test_a_model_that_ended_is_refused_with_code_2(run: Run, priced: LocalServer) -> None:
+    ran = run("edit-many", "photos", "-p", "x", "-m", "gone", "-o", "out")
+    assert (ran.code, priced.edits.edits) == (2, 0)
+    assert "the model gone ended on" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--max-cost", "0", "--max-cost"),
+        ("--prices", "none.json", "none.json can't be read: No such file"),
+        ("--idempotency-header", "Authorization", "can't carry a key"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_anything_is_sent(
+    run: Run, priced: LocalServer, option: str, value: str, said: str
+) -> None:
+    ran = run(*MANY, option, value)
+    assert (ran.code, priced.edits.edits) == (2, 0)
+    assert said in ran.err
+    assert "Nothing was sent." in ran.err

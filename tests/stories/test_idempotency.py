@@ -1,0 +1,149 @@
+"""A gateway that makes an edit once for each key is asked again for a lost answer; none is made twice."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asyncsdk import Client, ImageEdit, ImageEditor
+from asyncsdk.errors import ConfigurationError
+from asyncsdk.images import idempotency
+from asyncsdk.images.idempotency import WINDOW, EditKey, is_known
+from asyncsdk.server import Fault, LocalServer
+from tests.stories.test_costs import edits
+
+KEY = "Idempotency-Key"
+LOST = Fault("edit", "close", at="done", times=99)
+
+
+async def run(
+    server: LocalServer, wanted: list[ImageEdit], out: Path, header: str | None = KEY, **how: Any
+) -> Counter[str]:
+    async with Client("any", base_url=server.url) as client:
+        editor = ImageEditor(client, idempotency_header=header)
+        async with editor.edit_many(wanted, out=out, **how) as outcomes:
+            return Counter([outcome.status async for outcome in outcomes])
+
+
+def keys(server: LocalServer) -> list[str | None]:
+    return [record.headers.get(KEY.lower()) for record in server.requests if record.route == "edit"]
+
+
+async def test_of_ten_per_cent_lost_answers_none_is_uncertain_and_none_is_made_twice(tmp_path: Path) -> None:
+    async with LocalServer(idempotency_header=KEY) as server:
+        server.inject(Fault("edit", "close", at="done", probability=0.1, seed=7))
+        assert await run(server, edits(100), tmp_path) == {"done": 100}
+        assert (server.edits.edits, max(server.edits.by_prompt.values())) == (100, 1)
+        assert (len(set(keys(server))), len(keys(server)) > 100) == (100, True)
+
+
+async def test_it_is_off_by_default_and_a_lost_answer_is_uncertain(tmp_path: Path) -> None:
+    async with LocalServer(idempotency_header=KEY, faults=[Fault("edit", "close", at="done", nth=2)]) as server:
+        assert await run(server, edits(3), tmp_path, None) == {"done": 2, "uncertain": 1}
+        assert keys(server) == [None] * 3
+        assert await run(server, edits(3), tmp_path, KEY) == {"skipped": 2, "uncertain": 1}, "it was sent without a key"
+
+
+async def test_the_next_run_asks_again_with_the_same_key(tmp_path: Path) -> None:
+    async with LocalServer(idempotency_header=KEY, faults=[LOST]) as server:
+        assert await run(server, edits(3), tmp_path) == {"uncertain": 3}
+        first = set(keys(server))
+        assert await run(server, edits(3), tmp_path, None) == {"uncertain": 3}
+        server.clear_faults()
+        assert await run(server, edits(3), tmp_path, max_edits=3) == {"done": 3}
+        assert (set(keys(server)), server.edits.edits) == (first, 3)
+        assert await run(server, edits(4), tmp_path, max_edits=4) == {"skipped": 3, "done": 1}
+
+
+async def test_what_was_cut_off_in_flight_is_asked_for_again(tmp_path: Path) -> None:
+    async with LocalServer(idempotency_header=KEY, faults=[Fault("edit", "stall", at="done")]) as server:
+        async with Client("any", base_url=server.url) as client:
+            editor = ImageEditor(client, idempotency_header=KEY)
+            async with editor.edit_many(edits(2), out=tmp_path, concurrency=2) as outcomes:
+                async for _ in outcomes:
+                    break
+        assert await run(server, edits(2), tmp_path) == {"skipped": 1, "done": 1}
+        assert server.edits.edits == 2
+
+
+async def test_after_the_window_it_is_uncertain_and_not_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with LocalServer(idempotency_header=KEY, idempotency_seconds=0.0, faults=[LOST]) as server:
+        monkeypatch.setattr(idempotency, "WINDOW", -1.0)  # a server that has forgotten the key makes it again
+        assert await run(server, edits(2), tmp_path) == {"uncertain": 2}
+        assert await run(server, edits(2), tmp_path) == {"uncertain": 2}
+        assert server.edits.edits == 2
+
+
+async def test_what_is_turned_away_when_it_is_asked_again_stays_uncertain(tmp_path: Path) -> None:
+    async with LocalServer(idempotency_header=KEY, faults=[LOST]) as server:
+        assert await run(server, edits(1), tmp_path) == {"uncertain": 1}
+        server.clear_faults()
+        server.inject(
+            Fault("edit", "answer", status=400, body={"error": {"message": "no", "type": "invalid_request_error"}})
+        )
+        assert await run(server, edits(1), tmp_path) == {"uncertain": 1}
+        assert await run(server, edits(1), tmp_path) == {"done": 1}
+        assert server.edits.edits == 1
+
+
+async def test_what_outlives_its_window_while_it_waits_is_not_sent_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forget(event: Any) -> None:
+        if getattr(event, "status", None) == 429:
+            monkeypatch.setattr(idempotency, "WINDOW", -1.0)
+
+    async with LocalServer(idempotency_header=KEY, faults=[LOST]) as server:
+        assert await run(server, edits(1), tmp_path) == {"uncertain": 1}
+        made, server_calls = server.edits.edits, server.calls["edit"]
+        server.clear_faults()
+        server.inject(Fault("edit", "answer", status=429, headers={"retry-after": "0"}))
+        async with Client("any", base_url=server.url, on_event=forget) as client:
+            editor = ImageEditor(client, idempotency_header=KEY)
+            async with editor.edit_many(edits(1), out=tmp_path) as outcomes:
+                assert [outcome.status async for outcome in outcomes] == ["uncertain"]
+        assert (server.edits.edits, server.calls["edit"]) == (made, server_calls + 1)
+
+
+async def test_a_redo_has_a_key_of_its_own(tmp_path: Path) -> None:
+    async with LocalServer(idempotency_header=KEY) as server:
+        assert await run(server, edits(2), tmp_path) == {"done": 2}
+        assert await run(server, edits(2), tmp_path, redo=["0"]) == {"done": 1, "skipped": 1}
+        assert (server.edits.edits, len(set(keys(server)))) == (3, 3)
+
+
+async def test_costs_and_edits_are_counted_once_for_what_was_asked_again(tmp_path: Path) -> None:
+    async with LocalServer(idempotency_header=KEY, documented_tokens=True, faults=[LOST]) as server:
+        assert await run(server, edits(2), tmp_path, max_cost=1) == {"uncertain": 2}
+        server.clear_faults()
+        assert await run(server, edits(2), tmp_path, max_cost=1) == {"done": 2}
+        async with (
+            Client("any", base_url=server.url) as client,
+            ImageEditor(client).edit_many([], out=tmp_path) as outcomes,
+        ):
+            spent = outcomes._run.ledger.spent  # type: ignore[union-attr]  # noqa: SLF001 - what the ledger has
+        assert (spent.edits, spent.cost) == (2, 2 * (7 * 5000 + 12 * 8000 + 196 * 30000))
+
+
+async def test_copies_with_a_shared_ledger_ask_again_within_their_claim(database_url: str, tmp_path: Path) -> None:
+    async with LocalServer(idempotency_header=KEY) as server:
+        server.inject(Fault("edit", "close", at="done", probability=0.2, seed=3))
+        assert await run(server, edits(30), tmp_path, ledger=database_url) == {"done": 30}
+        assert (server.edits.edits, max(server.edits.by_prompt.values())) == (30, 1)
+
+
+def test_keys_say_nothing_and_are_known_for_twelve_hours() -> None:
+    assert EditKey("a", 0, 0.0).value != EditKey("a", 1, 0.0).value != EditKey("b", 1, 0.0).value
+    assert EditKey("a", 0, 0.0).value == EditKey("a", 0, 9.0).value
+    assert [is_known(0.0, now) for now in (0.0, WINDOW - 1, WINDOW, -1.0)] == [True, True, False, False]
+    assert not is_known(None, 0.0)
+
+
+@pytest.mark.parametrize("bad", ["", "two words", "Authorization", "a:b", 5])
+async def test_a_header_that_can_not_carry_a_key_is_refused(bad: Any) -> None:
+    async with Client("any", base_url="http://nowhere.example") as client:
+        with pytest.raises(ConfigurationError, match="idempotency_header"):
+            ImageEditor(client, idempotency_header=bad)
