@@ -64,6 +64,8 @@ if TYPE_CHECKING:
     from asyncsdk.file_filter import FileFilter
     from asyncsdk.file_jobs import DeletedFile, FilesDeleted
     from asyncsdk.http.connection import create_ssl_context
+    from asyncsdk.images.batch.outcomes import BatchOutcomes
+    from asyncsdk.images.batch.progress import BatchProgress
     from asyncsdk.images.bulk.outcomes import Outcomes
     from asyncsdk.images.bulk.preview import EditPlan
     from asyncsdk.images.edit import ImageEdit
@@ -103,8 +105,10 @@ __all__ = [
     "AuthenticationError",
     "BadRequestError",
     "Batch",
+    "BatchOutcomes",
     "BatchProblem",
     "BatchProblems",
+    "BatchProgress",
     "BatchRequestCounts",
     "CachedKey",
     "CertificateError",
@@ -251,6 +255,8 @@ _HOMES = {
     "images.ledger.postgres": ("PostgresLedger",),
     "images.outcome": ("EditOutcome", "Problem"),
     "error_details": ("LedgerDamage",),
+    "images.batch.outcomes": ("BatchOutcomes",),
+    "images.batch.progress": ("BatchProgress",),
     "images.bulk.outcomes": ("Outcomes",),
     "images.bulk.preview": ("EditPlan",),
     "images.result": ("EditResult",),

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Unpack
 
 from attrs import define, evolve, field
 
-from asyncsdk import files, open_files, tasks
+from asyncsdk import tasks
 from asyncsdk.client import Client
 from asyncsdk.errors import ConfigurationError
 from asyncsdk.given import wrong_type
+from asyncsdk.images.arguments import edit_of, ledger_for, limits_with, place_of, policy_of, possible_concurrency
+from asyncsdk.images.batch.driver import batch_outcomes
+from asyncsdk.images.batch.options import BatchOptions
+from asyncsdk.images.batch.outcomes import BatchOutcomes
 from asyncsdk.images.bucket import Where, target_of
 from asyncsdk.images.bulk.delivery import Save
-from asyncsdk.images.bulk.intake import EditIntake, Intake, as_sent, read_and_check, thread_errors_typed
+from asyncsdk.images.bulk.intake import EditIntake, Intake, as_sent, read_and_check
 from asyncsdk.images.bulk.outcomes import Outcomes, outcomes_of
-from asyncsdk.images.bulk.policy import Limits, OnUncertain, Policy, ReservedLimits
+from asyncsdk.images.bulk.policy import Limits, OnUncertain, Policy
 from asyncsdk.images.bulk.preview import EditPlan, PlanBuilder
 from asyncsdk.images.bulk.run import BulkRun
 from asyncsdk.images.edit import EditFields, ImageEdit, Picture
 from asyncsdk.images.ledger.file import FileLedger
-from asyncsdk.images.ledgers import ChosenLedger, LedgerPlace, database_of, directory_of, ledger_from
+from asyncsdk.images.ledgers import ChosenLedger, LedgerPlace, directory_of, ledger_from
 from asyncsdk.images.pictures import LoadedEdit
 from asyncsdk.images.result import EditResult
 from asyncsdk.images.sending import Event, Flight, send, streaming
@@ -95,7 +99,7 @@ class ImageEditor:
             ChargeUnknownError: The edit was sent and no usable image came: it may have been paid.
             APIError: Any other failure, such as ModerationBlockedError. Nothing was paid.
         """
-        edit = _edit_of(image, prompt, fields)
+        edit = edit_of(image, prompt, fields)
         loaded = await self._loaded(edit, check=check)
         flight = Flight()
         with flight.warning_if_cancelled():
@@ -129,7 +133,7 @@ class ImageEditor:
             ChargeUnknownError: The stream ended without a completed image: it may have been paid.
             Exception: Otherwise as `edit` does.
         """
-        edit = evolve(_edit_of(image, prompt, fields), stream=True)
+        edit = evolve(edit_of(image, prompt, fields), stream=True)
         loaded = await self._loaded(edit, check=check)
         async with streaming(self.client, loaded, flight=Flight(), timeout=timeout) as events:
             yield events
@@ -191,8 +195,8 @@ class ImageEditor:
         """
         if type(concurrency) is not int or not 1 <= concurrency <= MOST_AT_ONCE:
             raise ConfigurationError(f"concurrency={concurrency!r} is not a {_WHOLE}. Nothing was sent.")
-        policy = _policy(on_uncertain, redo, redo_before, only)
-        target, place = self._places(out, _ledger_for(out, save, ledger), accept_damage=accept_damage)
+        policy = policy_of(on_uncertain, redo, redo_before, only)
+        target, place = self._places(out, ledger_for(out, save, ledger), accept_damage=accept_damage)
         rest: Any = {"rate": images_per_minute, "save": save, "concurrency": concurrency, "check": check}
         return self._running(edits, target, place, policy=policy, limits=Limits(max_edits, max_tokens), **rest)
 
@@ -204,7 +208,7 @@ class ImageEditor:
         if out is None and ledger is None:
             return target, None
         idle = self.client.timing.thread_idle
-        return target, _place(target, out, ledger, accept_damage=accept_damage, idle=idle)
+        return target, place_of(target, out, ledger, accept_damage=accept_damage, idle=idle)
 
     @asynccontextmanager
     async def _running(
@@ -232,9 +236,67 @@ class ImageEditor:
                 limits=limits,
                 ledger=ledger,
                 save=save,
-                concurrency=await _possible(concurrency),
+                concurrency=await possible_concurrency(concurrency),
             )
             yield await stack.enter_async_context(outcomes_of(run, edits))
+
+    def edit_batch(
+        self,
+        edits: Edits,
+        *,
+        out: Where,
+        ledger: ChosenLedger = None,
+        batch_size: int | None = None,
+        poll: float | None = None,
+        detach: bool = False,
+        keep_files: bool = False,
+        on_uncertain: OnUncertain = "report",
+        redo: Collection[str] = (),
+        redo_before: float | None = None,
+        only: Collection[str] | None = None,
+        max_edits: int | None = None,
+        max_tokens: int | None = None,
+        accept_damage: bool = False,
+        check: bool | None = None,
+    ) -> AbstractAsyncContextManager[BatchOutcomes]:
+        """Run many edits by the Batch API, for half the price, within a day: used as `edit_many`, with its ledger.
+
+        Each picture is uploaded once, the edits go into batches, and results are saved as their files are read. The
+        same call, made again, resumes a killed one at any moment; it never creates a batch twice. What `edit_many` did
+        with this ledger is not sent, and the other way round.
+
+        Args:
+            edits: As for `edit_many`, but not endless. Each needs a `model`.
+            out: As for `edit_many`.
+            ledger: As for `edit_many`.
+            batch_size: The most edits of a batch, 1 to 50,000. None: as many as the API takes, and a GiB of pictures.
+            poll: Seconds between two looks at a batch. None: 5, growing to 60.
+            detach: Leave once all batches are created: the same call collects what has ended by then.
+            keep_files: Leave the files on the server: pictures, requests and results.
+            on_uncertain: As for `edit_many`, for edits that may be paid by an earlier run.
+            redo: As for `edit_many`.
+            redo_before: As for `edit_many`.
+            only: As for `edit_many`. Batches that have not ended are collected whatever it is.
+            max_edits: As for `edit_many`.
+            max_tokens: As for `edit_many`; what batches under way use is not known yet.
+            accept_damage: As for `edit_many`.
+            check: Overrides the editor's `check`.
+
+        Returns:
+            A context manager of `BatchOutcomes`, which raises what stops a run.
+
+        Raises:
+            ConfigurationError: An argument is wrong, at once; `out`, when entered.
+            RemoteError: The bucket can't be reached; when entered.
+            LedgerError: The ledger can't be used; when entered, before anything is sent.
+        """
+        options = BatchOptions(size=batch_size, poll=poll, detach=detach, keep_files=keep_files)
+        policy = policy_of(on_uncertain, redo, redo_before, only)
+        target, place = self._places(out, ledger_for(out, None, ledger), accept_damage=accept_damage)
+        assert target is not None and place is not None  # noqa: S101, PT018 - for the type checker: `out` is given
+        intake = partial(self._intake, policy, target, check=check)
+        limits = Limits(max_edits, max_tokens)
+        return batch_outcomes(self.client, edits, target, place, intake=intake, limits=limits, options=options)
 
     async def plan(
         self,
@@ -274,7 +336,7 @@ class ImageEditor:
             LedgerError: The ledger can't be read.
         """
         INPUT_IMAGES.checked(images_per_minute)  # as a run does
-        limits, policy = Limits(max_edits, max_tokens), _policy(on_uncertain, redo, redo_before, only)
+        limits, policy = Limits(max_edits, max_tokens), policy_of(on_uncertain, redo, redo_before, only)
         chosen = None if out is None and ledger is None else ledger_from(ledger)
         target, place = self._places(out, chosen)
         async with AsyncExitStack() as stack:
@@ -313,70 +375,3 @@ class ImageEditor:
     async def _loaded(self, edit: ImageEdit, *, check: bool | None) -> LoadedEdit:
         checked = self.check if check is None else check
         return await as_sent(await read_and_check(edit, checked=checked, stores=self._stores), checked=checked)
-
-
-def _edit_of(image: Any, prompt: str | None, fields: EditFields) -> ImageEdit:
-    if isinstance(image, ImageEdit):
-        if prompt is not None or fields:
-            raise TypeError("an ImageEdit has its own prompt and fields: pass either it or them")
-        return image
-    if prompt is None:
-        raise TypeError("an edit needs a prompt")
-    return ImageEdit(image=image, prompt=prompt, **fields)
-
-
-def _policy(
-    on_uncertain: OnUncertain, redo: Collection[str], redo_before: float | None, only: Collection[str] | None
-) -> Policy:
-    before = time.time() if redo_before is None else redo_before
-    return Policy(on_uncertain=on_uncertain, redo=redo, redo_before=before, only=only)
-
-
-def _ledger_for(out: Where | None, save: Save | None, ledger: ChosenLedger) -> ChosenLedger:
-    """The ledger of a run that keeps its pictures this way; None for one beside them, and where none are kept.
-
-    Raises ConfigurationError for a ledger without a place for pictures, and for `save` alone without a ledger.
-    """
-    if out is None and save is None and ledger is None:
-        return None
-    chosen = ledger_from(ledger)
-    if out is None and save is None:
-        raise ConfigurationError(
-            "ledger= needs out= or save=: without them edits would be recorded as done, and no picture is kept. "
-            "Nothing was sent."
-        )
-    if out is None and chosen is None:
-        raise ConfigurationError(
-            "save= needs ledger=, which remembers what was saved: a directory, or a database. Nothing was sent."
-        )
-    return chosen
-
-
-def _place(target: Target | None, out: Where | None, ledger: ChosenLedger, **rest: Any) -> LedgerPlace:
-    """Where the ledger is of a run whose pictures go to `target`."""
-    near = None if target is None or target.is_elsewhere else target.directory
-    shown = None if target is None else target.where if target.is_elsewhere else str(out)
-    directory, shared = directory_of(ledger, near), database_of(ledger)
-    return LedgerPlace(directory=directory, shared=shared, out=shown, is_remote=near is None, **rest)
-
-
-def limits_with(limits: Limits, ledger: FileLedger | SharedLedger | None) -> Limits:
-    """The limits, with what earlier runs used: a shared ledger counts by itself."""
-    if ledger is None or isinstance(ledger, FileLedger):
-        return limits if ledger is None else limits.after(ledger.spent.edits, ledger.spent.tokens)
-    return ReservedLimits(limits.max_edits, limits.max_tokens, ledger.spent.edits, ledger.spent.tokens)
-
-
-async def _possible(concurrency: int) -> int:
-    """`concurrency`, or fewer if this process may open too few files. Raises ConfigurationError for less than one."""
-    with thread_errors_typed():
-        most = await files.in_thread(open_files.most_edits)
-    if most is None or most >= concurrency:
-        return concurrency
-    if most == 0:
-        raise ConfigurationError(
-            f"this process may open {open_files.limit_of_files()} files, too few to save the pictures of one edit. "
-            "Nothing was sent.\n  Let it open more (ulimit -n 1024), or close what it has open."
-        )
-    logger.warning("%s", open_files.lowered(concurrency, most))
-    return most

@@ -1,0 +1,36 @@
+"""`BatchOutcomes`: how the edits of batches end, and how far each batch is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import define
+
+from asyncsdk.images.batch.progress import BatchProgress
+from asyncsdk.images.bulk.outcomes import Outcomes
+
+
+@define(eq=False)
+class BatchOutcomes(Outcomes):
+    """How edits end that go in batches: iterate over it for an `EditOutcome` as each edit ends, in no order.
+
+    An outcome has no `result`: its pictures are in its `files` or `objects`, and were never in memory as a whole. Its
+    status is "batched" where its batch has not ended and is not waited for (`detach`, `stop`): the same call goes on.
+
+    Attributes:
+        batches: How far each batch is: those that this call created, and those of earlier ones that had not ended.
+        counts: As of `Outcomes`, as all that is not described here.
+        in_flight: How many edits are in batches that have not ended.
+    """
+
+    _progress: Callable[[], tuple[BatchProgress, ...]]
+
+    @property
+    def batches(self) -> tuple[BatchProgress, ...]:
+        """How far each batch is, in the order of their numbers."""
+        return self._progress()
+
+    @property
+    def in_flight(self) -> int:
+        """How many edits are in batches that have not ended."""
+        return sum(batch.edits - batch.recorded for batch in self._progress() if batch.is_open)
