@@ -63,6 +63,14 @@ class PictureStock:
             if not self._needed[file_id]:
                 del self._needed[file_id]
 
+    def pictures(self) -> list[UploadedPicture]:
+        """All that are there, those that are found last."""
+        return sorted(self._all.values(), key=lambda picture: self._newest.get(picture.digest) is picture)
+
+    def needs(self, batch: str) -> list[str]:
+        """The files that a batch refers to."""
+        return sorted(self._files_of.get(batch, ()))
+
     def deletable(self, *, now: float) -> list[str]:
         """The files that no batch needs, and that did not expire by themselves."""
         return [

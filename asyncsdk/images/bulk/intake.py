@@ -33,6 +33,11 @@ from asyncsdk.suggestions import warn_of_near_misses
 from asyncsdk.threads import NoThreadError
 
 
+_IN_A_BATCH = (
+    "it is in a batch that has not ended: nothing else was sent. A run of batches with this ledger collects it."
+)
+
+
 @frozen(kw_only=True)
 class PreparedEdit:
     """An edit that is to be sent. `item` is its key in the ledger, `place` where its pictures go, if anywhere.
@@ -60,6 +65,18 @@ class PreparedEdit:
     def is_equal_to_another(self) -> bool:
         """Whether it is not the first with these pictures and fields."""
         return self.ordinal > 0
+
+
+@frozen(kw_only=True)
+class BatchedEdit(EditOutcome):
+    """An edit that is in a batch: for a run of batches it is yet to end. `item` is its key in the ledger."""
+
+    item: str
+
+    @classmethod
+    def of(cls, edit: ImageEdit, edit_id: str, item: str) -> BatchedEdit:
+        problem = Problem(type="EditError", message=_IN_A_BATCH)
+        return cls(edit=edit, id=edit_id, status="batched", item=item, problem=problem)
 
 
 class EditIntake(Protocol):
@@ -150,6 +167,9 @@ class Intake:
         decision = self.policy.decide(edit_id, state, is_in_redo=is_in_redo, maybe_paid=bool(edit.maybe_paid))
         if decision == "leave":
             return None
+        if decision == "batched" and state is not None:
+            self._naming.names.reserve(state.id, edit.n or 1, self._place_of(edit))
+            return BatchedEdit.of(edit, edit_id, item)
         if decision != "send" and state is not None:
             return await self._skip(edit, edit_id, state)
         if decision == "uncertain":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from functools import partial
@@ -19,6 +19,7 @@ from asyncsdk.error_details import LedgerDamage
 from asyncsdk.errors import LedgerError
 from asyncsdk.images.destination import UNDELIVERED
 from asyncsdk.images.ledger import KnownItem
+from asyncsdk.images.ledger.book import BatchBook
 from asyncsdk.images.ledger.index import LedgerIndex, Spent, usage_fields
 from asyncsdk.images.ledger.messages import NEWER, busy, damaged, worded
 from asyncsdk.images.ledger.owner import PictureOwner
@@ -35,6 +36,7 @@ from asyncsdk.wal.lock import KeyLock
 from asyncsdk.wal.segments import Anchor, Segments
 
 WRITE_SECONDS, RELEASE_SECONDS = 2.0, 0.5  # on leaving: for what is being written, then to close and to unlock
+WITH_BATCHES = 2  # the version of a ledger that has batches: those before refuse it, and send nothing of them
 COMPACT_ABOVE = 10_000  # lines; below that they are read in a moment
 COMPACT_FACTOR = 1.5  # lines for each edit; a run writes two
 DAMAGED = ".damaged"  # after the name of a segment that was believed in part
@@ -193,6 +195,21 @@ class FileLedger:
             await self._write({"t": "redo", "before": requested})
         return before
 
+    @property
+    def book(self) -> BatchBook:
+        """The batches."""
+        return self.index.book
+
+    def of_batch(self, batch: str) -> Iterator[tuple[str, ItemState]]:
+        """The edits that are in a batch, or ended in it, in the order of its lines."""
+        return self.index.states.of_batch(batch)
+
+    async def note(self, *facts: Mapping[str, Any]) -> None:
+        """Write down facts about batches, in this order. Raises LedgerError."""
+        written = [self._add(dict(fact)) for fact in facts]
+        with worded(self.directory, sent=True):
+            await asyncio.gather(*written)
+
     async def _write(self, fact: dict[str, Any]) -> None:
         written = self._add(fact)
         with worded(self.directory, sent=True):
@@ -207,12 +224,17 @@ class FileLedger:
 
 @asynccontextmanager
 async def open_ledger(
-    directory: Path, *, accept_damage: bool = False, idle: float = DEFAULT_TIMING.thread_idle
+    directory: Path,
+    *,
+    accept_damage: bool = False,
+    idle: float = DEFAULT_TIMING.thread_idle,
+    for_batches: bool = False,
 ) -> AsyncIterator[FileLedger]:
     """Own the ledger in `directory`, made if missing, for the length of the block.
 
     With `accept_damage` what is intact of a damaged one is believed, and written again; the damaged file is kept.
-    `idle` is for how many seconds its threads wait for another job.
+    `idle` is for how many seconds its threads wait for another job. `for_batches`: edits are put into batches, which
+    versions before do not know.
 
     Raises LedgerBusyError where another process has it, LedgerDamagedError where it is damaged, LedgerError where it
     can't be read or written, or where a newer asyncsdk wrote it.
@@ -225,6 +247,7 @@ async def open_ledger(
                 raise busy(directory, lock.path)
             log = Segments(directory / "ledger", _way(directory), patient=True)
             content = await threads.run(partial(_load, log, accept_damage=accept_damage))
+        log.version = WITH_BATCHES if for_batches else VERSION
         index, anchors = content.index, list[Anchor]()
         commits = GroupCommit(_encode, partial(_append, log, anchors), threads, partial(_apply, index))
         try:
@@ -291,6 +314,7 @@ def _load(log: Segments, *, accept_damage: bool) -> _Content:
         try:
             for damage in content.damage:
                 disk.keep_beside(damage.path, DAMAGED)
+            log.version = VERSION if index.book.token is None else WITH_BATCHES
             log.compact(map(_encode, index.facts()))
         except OSError as error:  # such as too little room for a second copy: it is as good as before
             logger.warning("%s: not compacted: %s", log.folder, error)
@@ -319,11 +343,11 @@ def _replay(paths: Iterable[Path]) -> _Content:
         if path.suffix != segments.SEGMENT:
             continue
         try:
-            for line in read_lines(disk.lines(path), accept):
+            for line in read_lines(disk.lines(path), accept, newest=WITH_BATCHES):
                 if line.unread and not line.torn:
                     lost.setdefault(path, {})[line.number] = len(line.unread)
         except NewerVersionError as error:
-            raise LedgerError(NEWER.format(path, error.version, VERSION)) from error
+            raise LedgerError(NEWER.format(path, error.version, WITH_BATCHES)) from error
     return _Content(index, tuple(LedgerDamage(path, tuple(of), sum(of.values())) for path, of in lost.items()))
 
 
