@@ -15,7 +15,7 @@ from asyncsdk.client import Client
 from asyncsdk.errors import ConfigurationError
 from asyncsdk.given import wrong_type
 from asyncsdk.images.arguments import edit_of, ledger_for, limits_with, place_of, policy_of, possible_concurrency
-from asyncsdk.images.batch.driver import batch_outcomes
+from asyncsdk.images.batch.call import batch_outcomes
 from asyncsdk.images.batch.options import BatchOptions
 from asyncsdk.images.batch.outcomes import BatchOutcomes
 from asyncsdk.images.bucket import Where, target_of

@@ -214,8 +214,8 @@ class Segments:
     """One owner's view of a folder of segments. Its methods may be called from any thread; they wait for each other.
 
     `sync_way` makes the name of the folder durable, and of what it is in. A `patient` one waits for what passes, such
-    as a lack of descriptors. New ones are of the `version` that it has then. Once what is written was removed, renamed or replaced, nothing is written any more: a new
-    file would be believed without all that is in the old one.
+    as a lack of descriptors. New ones are of the `version` that it has then. Once what is written was removed, renamed
+    or replaced, nothing is written any more: a new file would be believed without all that is in the old one.
     """
 
     folder: Path

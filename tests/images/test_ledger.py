@@ -175,10 +175,10 @@ async def test_damaged_lines_are_not_believed(place: Path) -> None:
 
 async def test_a_newer_ledger_is_left_alone(place: Path) -> None:
     (place / "ledger").mkdir(parents=True)
-    head = encode_head(at=0, host="h", pid=1).replace(b'"v":1', b'"v":2')
+    head = encode_head(at=0, host="h", pid=1).replace(b'"v":1', b'"v":3')
     fields = head.rpartition(b',"c"')[0] + b"}"
     (place / "ledger" / "2026-x.jsonl").write_bytes(encode_line(json.loads(fields)))
-    with pytest.raises(LedgerError, match=r"version 2 of the ledger .* newer[\s\S]*Upgrade asyncsdk"):
+    with pytest.raises(LedgerError, match=r"version 3 of the ledger .* newer[\s\S]*Upgrade asyncsdk"):
         async with open_ledger(place):
             pass
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from attrs import define
 
@@ -23,14 +23,26 @@ class BatchOutcomes(Outcomes):
         in_flight: How many edits are in batches that have not ended.
     """
 
-    _progress: Callable[[], tuple[BatchProgress, ...]]
+    _progress: Mapping[str, BatchProgress]
+    _leave: Callable[[], None]
+
+    def stop(self, *, all_copies: bool = False) -> None:
+        """Send nothing new, and wait for no batch: the results that are being read are still saved.
+
+        Go on iterating for what has ended, and for what is in batches ("batched"): the same call collects it later.
+
+        Args:
+            all_copies: Also stop the other processes of this run, where the ledger is in a database.
+        """
+        super().stop(all_copies=all_copies)
+        self._leave()
 
     @property
     def batches(self) -> tuple[BatchProgress, ...]:
         """How far each batch is, in the order of their numbers."""
-        return self._progress()
+        return tuple(sorted(self._progress.values(), key=lambda batch: batch.number))
 
     @property
     def in_flight(self) -> int:
         """How many edits are in batches that have not ended."""
-        return sum(batch.edits - batch.recorded for batch in self._progress() if batch.is_open)
+        return sum(batch.edits - batch.recorded for batch in self._progress.values() if batch.is_open)

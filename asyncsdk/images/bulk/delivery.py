@@ -44,6 +44,7 @@ class ResultWriter:
     save: Save | None
     target: Target | None
     wait_until_alone: Callable[[Exception], Awaitable[None]]
+    way: type[FileWriter] = FileWriter
     _saving: Saving = field(init=False)
     _caller_failure: Exception | None = field(default=None, init=False)
     _delivery: Delivery | None = field(default=None, init=False)
@@ -61,7 +62,7 @@ class ResultWriter:
             raw_name=self.ledger.name,
             if_taken="move aside" if self.ledger.owner.apart is None else "beside",
             names=self.result.edit.n or 1,
-            way=FileWriter(self.ledger.drafts, None if self.place is None else self.place.directory, again),
+            way=self.way(self.ledger.drafts, None if self.place is None else self.place.directory, again),
             moved=self.ledger.owner.moved,
             is_anothers=self.ledger.owner.is_anothers,
             beside=self.ledger.owner.beside,

@@ -32,7 +32,6 @@ from asyncsdk.remote.stores import RemoteStores
 from asyncsdk.suggestions import warn_of_near_misses
 from asyncsdk.threads import NoThreadError
 
-
 _IN_A_BATCH = (
     "it is in a batch that has not ended: nothing else was sent. A run of batches with this ledger collects it."
 )
@@ -84,6 +83,7 @@ class EditIntake(Protocol):
 
     policy: Policy
     target: Target | None
+    stores: RemoteStores
 
     def in_turn(self, edits: AsyncIterable[ImageEdit]) -> AsyncGenerator[ImageEdit, None]:
         """Those of `edits` that are this run's, each of which `prepare` takes next."""

@@ -106,7 +106,7 @@ class BatchBook:
                 yield {"t": "results", "batch": record.key, "files": list(record.results)}
         if self.files:
             yield {"t": "closed", "batch": "", "files": list(self.files)}
-        if self.is_swept:
+        if self.is_swept and self.token is not None:
             yield {"t": "swept"}
 
     def _create(self, fact: Fields) -> None:

@@ -71,10 +71,8 @@ class LedgerIndex:
         """Apply one fact. Raises KeyError, TypeError or ValueError where it does not have the shape of one."""
         self.lines += 1
         kind = fields["t"]
-        if kind in KINDS:
-            self._change_batch(kind, fields)
-        elif kind == "batched":
-            self._put_in_batch(key_of(fields["item"]), fields, at)
+        if kind in KINDS or kind == "batched":
+            self._change_batch(kind, fields, at)
         elif kind == "intent":
             self._intend(key_of(fields["item"]), fields, at)
         elif kind in _ENDS:
@@ -123,7 +121,10 @@ class LedgerIndex:
         self.states.put(key, evolve(state, before=before, batch=str(fields["batch"]), attempt=int(fields["try"])))
         self._own(key, name, n)
 
-    def _change_batch(self, kind: str, fields: Fields) -> None:
+    def _change_batch(self, kind: str, fields: Fields, at: float) -> None:
+        if kind == "batched":
+            self._put_in_batch(key_of(fields["item"]), fields, at)
+            return
         batch = str(fields.get("batch"))
         was_open = batch in self.book.open
         if kind == "withdrawn" and was_open:

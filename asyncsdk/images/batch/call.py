@@ -1,0 +1,66 @@
+"""A call of `edit_batch`: opens the ledger, and runs the driver while the caller takes the outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
+
+import anyio
+
+from asyncsdk import tasks
+from asyncsdk.client import Client
+from asyncsdk.images.arguments import limits_with
+from asyncsdk.images.batch.driver import BatchDriver
+from asyncsdk.images.batch.options import BatchOptions
+from asyncsdk.images.batch.outcomes import BatchOutcomes
+from asyncsdk.images.batch.sending import BatchSender
+from asyncsdk.images.batch.state import BatchCall
+from asyncsdk.images.bulk.intake import EditIntake
+from asyncsdk.images.bulk.policy import Limits
+from asyncsdk.images.bulk.run import BulkRun
+from asyncsdk.images.edit import ImageEdit
+from asyncsdk.images.ledger.file import FileLedger
+from asyncsdk.images.ledgers import LedgerPlace
+from asyncsdk.images.outcome import EditOutcome
+from asyncsdk.images.target import Target
+from asyncsdk.limiter import RateLimiter
+from asyncsdk.ratelimit import INPUT_IMAGES
+
+if TYPE_CHECKING:
+    from asyncsdk.images.ledger.shared import SharedLedger
+
+IntakeMaker = Callable[["FileLedger | SharedLedger", Limits], Awaitable[EditIntake]]
+
+
+@asynccontextmanager
+async def batch_outcomes(
+    client: Client,
+    edits: Iterable[ImageEdit] | AsyncIterable[ImageEdit],
+    target: Target,
+    place: LedgerPlace,
+    *,
+    intake: IntakeMaker,
+    limits: Limits,
+    options: BatchOptions,
+) -> AsyncIterator[BatchOutcomes]:
+    """Bring all edits to their ends in batches; leaving the block leaves the batches where they are."""
+    async with AsyncExitStack() as stack:
+        ledger = await stack.enter_async_context(place.open(for_batches=True))
+        assert isinstance(ledger, FileLedger)  # noqa: S101
+        await target.prepare(ledger)
+        limits = limits_with(limits, ledger)
+        run = BulkRun(
+            client=client,
+            intake=await intake(ledger, limits),
+            limiter=RateLimiter(INPUT_IMAGES),
+            limits=limits,
+            ledger=ledger,
+        )
+        send, receive = anyio.create_memory_object_stream[EditOutcome]()
+        sender = BatchSender(client=client, ledger=ledger)
+        call = BatchCall(run=run, ledger=ledger, target=target, options=options, sender=sender, outcomes=send)
+        async with receive, tasks.group() as group:
+            group.start_soon(BatchDriver(call).work, edits)
+            yield BatchOutcomes(run, receive, call.progress, call.leave)
+            group.cancel_scope.cancel()

@@ -1,0 +1,116 @@
+"""What the batches of one call share: its edits, how far each batch is, where outcomes go, and whether it is left."""
+
+from __future__ import annotations
+
+import anyio
+from anyio.abc import ObjectSendStream
+from attrs import define, evolve, field
+
+from asyncsdk.images.batch.memory import BatchLedger
+from asyncsdk.images.batch.options import BatchOptions
+from asyncsdk.images.batch.progress import BatchProgress
+from asyncsdk.images.batch.sending import BatchSender
+from asyncsdk.images.bulk.intake import PreparedEdit
+from asyncsdk.images.bulk.run import BulkRun
+from asyncsdk.images.destination import Destination
+from asyncsdk.images.edit import ImageEdit
+from asyncsdk.images.ledger.book import BatchRecord
+from asyncsdk.images.ledger.states import ItemState
+from asyncsdk.images.names import safe_name
+from asyncsdk.images.outcome import EditOutcome
+from asyncsdk.images.pictures import LoadedEdit
+from asyncsdk.images.target import Target
+from asyncsdk.models import Usage, add
+
+
+@define(eq=False, kw_only=True)
+class BatchCall:
+    """The state of one call. `outcomes` takes how edits end, as they do.
+
+    `edits` are those in batches, by item; `again` those that are to be put into others, with how often they were cut
+    again; `under_way` counts batches that are brought to their ends.
+    """
+
+    run: BulkRun
+    ledger: BatchLedger
+    target: Target
+    options: BatchOptions
+    sender: BatchSender
+    outcomes: ObjectSendStream[EditOutcome]
+    edits: dict[str, PreparedEdit] = field(factory=dict, init=False)
+    again: list[tuple[PreparedEdit, int]] = field(factory=list, init=False)
+    progress: dict[str, BatchProgress] = field(factory=dict, init=False)  # by our key of the batch
+    under_way: int = field(default=0, init=False)
+    reading: anyio.Lock = field(factory=anyio.Lock, init=False)  # one batch is read at a time
+    _all_came: anyio.Event = field(factory=anyio.Event, init=False)
+    _leaving: anyio.Event = field(factory=anyio.Event, init=False)
+    _changed: anyio.Event = field(factory=anyio.Event, init=False)
+
+    @property
+    def is_left(self) -> bool:
+        """Whether nothing more is sent, and no batch is waited for."""
+        return self._leaving.is_set()
+
+    def leave(self) -> None:
+        """Send nothing more, and wait for no batch."""
+        self._leaving.set()
+
+    def halt(self, error: Exception) -> None:
+        """Leave for a reason, which is raised to the caller at the end."""
+        self.run.halt(error)
+        self.leave()
+
+    async def give(self, outcome: EditOutcome) -> None:
+        """An edit ended."""
+        self.run.ended(outcome)
+        await self.outcomes.send(outcome)
+
+    async def recorded(self, record: BatchRecord, item: str, outcome: EditOutcome, pictures: int) -> None:
+        """An edit of a batch is recorded."""
+        before = self.progress[record.key]
+        self.progress[record.key] = evolve(before, recorded=min(before.recorded + 1, record.edits))
+        self.run.images_made += pictures
+        self.run.usage = add([self.run.usage, outcome.usage or Usage()])
+        self.run.limits.spend(outcome.usage)
+        if item in self.edits:
+            await self.give(outcome)
+
+    def know(self, item: str, outcome: EditOutcome) -> None:
+        """An edit of this call is in a batch already."""
+        state = self.ledger.state(item)
+        if state is not None:
+            loaded = LoadedEdit(edit=outcome.edit, images=())
+            self.edits[item] = evolve(self.prepared_of(item, state), id=outcome.id, loaded=loaded)
+
+    def prepared_of(self, item: str, state: ItemState) -> PreparedEdit:
+        """An edit that is in a batch; one that this call does not have is known by what is recorded of it alone."""
+        if item in self.edits:
+            return self.edits[item]
+        edit = ImageEdit(image=(), prompt="", n=state.n, id=state.id)
+        place = Destination(self.target.directory, safe_name(state.id))
+        loaded = LoadedEdit(edit=edit, images=())
+        return PreparedEdit(loaded=loaded, id=state.id, name=state.id, item=item, source=state.source, place=place)
+
+    async def pause(self, seconds: float) -> None:
+        """Wait, unless the call is left."""
+        with anyio.move_on_after(seconds):
+            await self._leaving.wait()
+
+    def all_came(self) -> None:
+        """There are no other edits."""
+        self._all_came.set()
+
+    async def wait_for_edits(self) -> None:
+        """Until all edits came: only then is it known whose the results of an earlier call are."""
+        while not self._all_came.is_set() and not self.is_left:
+            with anyio.move_on_after(1.0):
+                await self._all_came.wait()
+
+    def change(self) -> None:
+        """A batch came to its end."""
+        self._changed.set()
+
+    async def wait_for_change(self) -> None:
+        """Until a batch comes to its end."""
+        await self._changed.wait()
+        self._changed = anyio.Event()
