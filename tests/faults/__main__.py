@@ -19,6 +19,7 @@ from attrs import evolve, field, frozen
 
 from asyncsdk.cli.units import parse_size
 from tests.faults.any_sequence import search
+from tests.faults.batches import die_at_each_step, kill_batches
 from tests.faults.boxes import pass_boxes
 from tests.faults.cancels import cancel_everywhere
 from tests.faults.crossing import cross_answers
@@ -49,6 +50,7 @@ class Options:
     other: Path | None = None
     fleet: Fleet = field(factory=Fleet)
     edits: int = 6000
+    batched: int = 2000
 
 
 async def kills(folder: Path, options: Options) -> Row:
@@ -78,6 +80,14 @@ async def steps(folder: Path, _: Options) -> Row:
 
 async def torn_writes(folder: Path, _: Options) -> Row:
     return await die_at_every_step(folder, torn=True)
+
+
+async def batch_steps(folder: Path, _: Options) -> Row:
+    return await die_at_each_step(folder)
+
+
+async def batches(folder: Path, options: Options) -> Row:
+    return await kill_batches(folder, options.batched, seed=options.seed)
 
 
 async def boxes(folder: Path, _: Options) -> Row:
@@ -158,6 +168,8 @@ FORMS: dict[str, Callable[[Path, Options], Coroutine[object, object, Row]]] = {
     "share": share,
     "steps": steps,
     "torn": torn_writes,
+    "batchsteps": batch_steps,
+    "batches": batches,
     "boxes": boxes,
     "cancels": cancels,
     "patience": patience,
@@ -197,6 +209,7 @@ def _read(arguments: list[str]) -> tuple[list[str], Options]:
     parser.add_argument("--size", default="64MiB..512MiB", metavar="A..B", help="of the files that are uploaded")
     parser.add_argument("--files", type=int, default=60, metavar="N", help="of the fleet (60)")
     parser.add_argument("--edits", type=int, default=6000, metavar="N", help="of the fleet of edits (6000)")
+    parser.add_argument("--batched", type=int, default=2000, metavar="N", help="edits in batches (2000)")
     parser.add_argument("--lease", type=float, default=60.0, metavar="SECONDS", help="of the fleet's processes (60)")
     given = parser.parse_args(arguments)
     least, _, most = given.size.partition("..")
@@ -206,6 +219,7 @@ def _read(arguments: list[str]) -> tuple[list[str], Options]:
         Sizes(parse_size(least), parse_size(most or least)),
         fleet=Fleet(files=given.files, lease=given.lease),
         edits=given.edits,
+        batched=given.batched,
     )
     if given.forms[:1] == [VERSIONS] and len(given.forms) == 2:
         return [VERSIONS], evolve(options, other=Path(given.forms[1]))

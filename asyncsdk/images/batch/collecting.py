@@ -134,7 +134,10 @@ class BatchCollector:
         self._lines[item] = place
         if verdict.is_worth_keeping:
             return KeptLine(line=line, verdict=verdict, drafts=drafts, item=item)
-        await self._record(item, verdict, drafts)
+        try:
+            await self._record(item, verdict, drafts)
+        finally:
+            await drop(drafts.values())  # such as of a picture that an earlier call had saved
         return None
 
     async def _keep(self, file_id: str, kept: list[KeptLine]) -> None:

@@ -34,7 +34,6 @@ from asyncsdk.retry import Retry, may_have_acted
 
 FILES_PER_MINUTE = 1_000.0
 OUTPUT_SECONDS = 30 * 24 * 3600  # for which results stay: as long as the API allows
-SEARCH_SECONDS, SEARCH_PAUSE = 60.0, 5.0  # for a batch whose create was lost
 RETRIES = 10  # a batch costs nothing until it is created
 PAGE = 100
 
@@ -47,7 +46,6 @@ class BatchSender:
 
     client: Client
     ledger: BatchLedger
-    search_seconds: float = SEARCH_SECONDS
     _limiter: RateLimiter = field(init=False)
     _turns: dict[str, anyio.Lock] = field(factory=dict, init=False)  # by the digest of a picture
 
@@ -154,8 +152,8 @@ class BatchSender:
 
     async def _search(self, record: BatchRecord) -> Batch | None:
         """The batch of a create whose answer was lost, in the list; None where it is not there for a minute."""
-        metadata = metadata_of(record, self.ledger.book.token or "")
-        with anyio.move_on_after(self.search_seconds):
+        metadata, timing = metadata_of(record, self.ledger.book.token or ""), self.client.timing
+        with anyio.move_on_after(timing.batch_search):
             while True:
                 search = CreateSearch(
                     input_file_id=record.input_file, metadata=metadata, intended_at=record.intended_at
@@ -169,7 +167,7 @@ class BatchSender:
                     await self._cancel(other)
                 if found:
                     return found[0]
-                await anyio.sleep(min(SEARCH_PAUSE, self.search_seconds / 4))
+                await anyio.sleep(timing.batch_search_interval)
         return None
 
     async def _cancel(self, batch: Batch) -> None:
