@@ -104,9 +104,7 @@ async def test_a_create_that_is_refused_costs_nothing_and_the_same_call_sends_it
 
 
 async def test_an_account_without_credit_stops_the_call(editor: ImageEditor, server: LocalServer, out: Path) -> None:
-    body = {
-        "error": {"message": "You exceeded your quota.", "type": "insufficient_quota", "code": "insufficient_quota"}
-    }
+    error = {"message": "You exceeded your quota.", "type": "insufficient_quota", "code": "insufficient_quota"}
     server.inject(Fault("batches.create", "answer", at="before", status=429, body={"error": error}))
     with pytest.raises(QuotaExceededError):
         await batch(editor, edits(3), out, batch_size=1)
