@@ -16,6 +16,8 @@ def statement(name: str) -> str:
 
 def first_version(name: str) -> int:
     """The version of the schema from which on a statement can run."""
+    if name.startswith(("pool_", "batch_")):
+        return 3 if name.startswith("pool_") else 4
     return 2 if name.startswith(("edit_", "ledger_")) else 1
 
 

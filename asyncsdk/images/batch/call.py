@@ -12,6 +12,7 @@ from asyncsdk import tasks
 from asyncsdk.client import Client
 from asyncsdk.images.arguments import limits_with
 from asyncsdk.images.batch.driver import BatchDriver
+from asyncsdk.images.batch.memory import BatchMemory, FileBatches
 from asyncsdk.images.batch.options import BatchOptions
 from asyncsdk.images.batch.outcomes import BatchOutcomes
 from asyncsdk.images.batch.sending import BatchSender
@@ -47,7 +48,6 @@ async def batch_outcomes(
     """Bring all edits to their ends in batches; leaving the block leaves the batches where they are."""
     async with AsyncExitStack() as stack:
         ledger = await stack.enter_async_context(place.open(for_batches=True))
-        assert isinstance(ledger, FileLedger)  # noqa: S101
         await target.prepare(ledger)
         limits = limits_with(limits, ledger)
         run = BulkRun(
@@ -58,9 +58,18 @@ async def batch_outcomes(
             ledger=ledger,
         )
         send, receive = anyio.create_memory_object_stream[EditOutcome]()
-        sender = BatchSender(client=client, ledger=ledger)
-        call = BatchCall(run=run, ledger=ledger, target=target, options=options, sender=sender, outcomes=send)
+        memory = _memory_of(ledger)
+        sender = BatchSender(client=client, memory=memory)
+        call = BatchCall(run=run, memory=memory, target=target, options=options, sender=sender, outcomes=send)
         async with receive, tasks.group() as group:
             group.start_soon(BatchDriver(call).work, edits)
             yield BatchOutcomes(run, receive, call.progress, call.leave)
             group.cancel_scope.cancel()
+
+
+def _memory_of(ledger: FileLedger | SharedLedger) -> BatchMemory:
+    if isinstance(ledger, FileLedger):
+        return FileBatches(ledger)
+    from asyncsdk.images.batch.shared_memory import SharedBatches  # a run of one machine does not load it
+
+    return SharedBatches(ledger)

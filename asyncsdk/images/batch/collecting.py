@@ -64,11 +64,13 @@ class BatchCollector:
 
     async def collect(self) -> None:
         """Record all its edits, and that it is over. Raises APIError, LedgerError, EditError, SaveError, OSError."""
-        self._states = dict(self.call.ledger.of_batch(self.record.key))
-        self._drafts = self.call.ledger.drafts_for(self.call.target.directory)
-        tally = Tally({custom_id_of(item, state.attempt): item for item, state in self._states.items()})
+        self._states = await self.call.memory.of_batch(self.record.key)
+        self._drafts = self.call.memory.rows.drafts_for(self.call.target.directory)
+        tally = Tally(
+            {custom_id_of(self.call.memory.digest(item), state.attempt): item for item, state in self._states.items()}
+        )
         found = [file_id for file_id in (self.batch.output_file_id, self.batch.error_file_id) if file_id]
-        await self.call.ledger.note({"t": "results", "batch": self.record.key, "files": found})
+        await self.call.memory.note({"t": "results", "batch": self.record.key, "files": found})
         are_read = True
         for file_id in found:
             try:
@@ -80,7 +82,7 @@ class BatchCollector:
 
     async def end_one(self, item: str, verdict: LineVerdict) -> None:
         """Record an edit of a batch that was not begun."""
-        self._states = self._states or dict(self.call.ledger.of_batch(self.record.key))
+        self._states = self._states or await self.call.memory.of_batch(self.record.key)
         if self._states[item].status == "batched":
             await self._record(item, verdict, {})
 
@@ -88,7 +90,7 @@ class BatchCollector:
         """Record edits without a line of their own, and that the batch is over."""
         for item in items:
             await self.end_one(item, verdict)
-        await self.call.ledger.note({"t": "closed", "batch": self.record.key})
+        await self.call.memory.note({"t": "closed", "batch": self.record.key})
 
     async def _read(self, file_id: str, tally: Tally) -> Tally:
         """Read a file, as often as it takes; the tally with its lines."""
@@ -156,7 +158,7 @@ class BatchCollector:
 
     async def _keep_one(self, each: KeptLine, content: list[bytes]) -> Path:
         name = raw_stem(self.call.prepared_of(each.item, self._states[each.item]).id if each.item else "unknown")
-        folder = self.call.ledger.directory / RAW
+        folder = self.call.memory.rows.directory / RAW
         return await files.in_saving_thread(_write_raw, folder, f"{name}-{self.record.key}-{each.line.number}", content)
 
     async def _record(
@@ -164,7 +166,7 @@ class BatchCollector:
     ) -> None:
         """Save the pictures of an edit and record its end. Raises SaveError where they can't be saved."""
         prepared = self.call.prepared_of(item, self._states[item])
-        ledger = LedgerWriter(self.call.ledger, prepared)
+        ledger = LedgerWriter(self.call.memory.rows, prepared)
         if verdict.status != "done":
             problem = None if verdict.error is None else problem_of(_with_raw(verdict.error, raw))
             if problem is not None and verdict.code is not None:
@@ -177,6 +179,8 @@ class BatchCollector:
                 problem=problem,
                 error=verdict.error,
             )
+            if outcome.status == "failed":
+                await self.call.memory.failed(item)
             await ledger.end(outcome)
             await self._note(item, outcome, 0)
             return
@@ -201,7 +205,7 @@ class BatchCollector:
             problem=problem,
             error=failure,
         )
-        await self.call.ledger.end(
+        await self.call.memory.rows.end(
             item,
             outcome.status,
             id=prepared.name,

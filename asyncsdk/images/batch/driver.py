@@ -10,6 +10,7 @@ import logging
 from collections.abc import AsyncIterable, Iterable
 from contextlib import aclosing
 
+import anyio
 from anyio.abc import TaskGroup
 from attrs import define, evolve, field
 
@@ -30,7 +31,6 @@ from asyncsdk.images.bulk.outcomes import prepared_edits
 from asyncsdk.images.bulk.run import MOST_IN_VAIN
 from asyncsdk.images.edit import ImageEdit
 from asyncsdk.images.ledger.book import BatchRecord
-from asyncsdk.images.ledger.states import ItemState
 from asyncsdk.images.outcome import EditOutcome
 from asyncsdk.images.pictures import LoadedEdit
 from asyncsdk.retry import is_unreachable
@@ -51,6 +51,7 @@ class BatchDriver:
     _group: TaskGroup = field(init=False)
     _cutter: Cutter = field(init=False)
     _parts: dict[int, OpenPart] = field(factory=dict, init=False)
+    _putting: anyio.Lock = field(factory=anyio.Lock, init=False)
     _limit: LimitReachedError | None = field(default=None, init=False)
     _in_vain: int = field(default=0, init=False)  # uploads that failed, in a row
 
@@ -59,74 +60,91 @@ class BatchDriver:
 
     async def work(self, edits: Iterable[ImageEdit] | AsyncIterable[ImageEdit]) -> None:
         """Bring all to their ends. What stops it is the run's reason."""
-        async with self.call.outcomes:
+        call, run = self.call, self.call.run
+        async with call.outcomes:
             try:
-                await self.call.sender.begin()
+                await call.memory.refresh()
+                await call.sender.begin()
                 async with tasks.group() as self._group:
-                    for key in await self.call.ledger.take_up(list(self.call.ledger.book.open)):
-                        self._follow(self.call.ledger.book.open[key], None)
+                    for record in list(call.memory.book.open.values()):
+                        self._follow(record, None)
                     await self._take(edits)
-                    self.call.all_came()
+                    call.all_came()
                     await self._send_again()
-                if not self.call.options.keep_files:
-                    await clean(self.call.run.client, self.call.ledger, self.call.sender.prefix)
+                if not call.options.keep_files:
+                    await clean(run.client, call.memory, call.sender.prefix)
             except (AsyncSDKError, OSError) as error:
-                self.call.halt(error)
-            if self._limit is not None and self.call.run.reason is None:
-                self.call.run.halt(self._limit)
+                call.halt(error)
+            if self._limit is not None and run.reason is None:
+                run.halt(self._limit)
 
     async def _take(self, edits: Iterable[ImageEdit] | AsyncIterable[ImageEdit]) -> None:
         """Put all edits that are to be sent into batches."""
+        run = self.call.run
+        run.intake.before_wait = self._send_rest  # for edits that other processes have: each may wait for the other
         async with (
-            aclosing(prepared_edits(self.call.run, edits)) as source,
+            aclosing(prepared_edits(run, edits)) as source,
             tasks.map_unordered(source, self._referred, limit=UPLOADS) as referred,
         ):
             async for each in referred:
-                if each is not None and not self.call.is_left:
+                if each is not None:
                     await self._put(*each, rounds=0)
-        if self.call.run.stopping and self._limit is None:
+        if run.stopping and self._limit is None:
             self.call.leave()
         await self._send_rest()
 
     async def _send_rest(self) -> None:
-        for part in self._cutter.rest():
-            await self._create(self._parts.pop(part.number))
+        async with self._putting:
+            for part in self._cutter.rest():
+                await self._create(self._parts.pop(part.number))
 
     async def _send_again(self) -> None:
         """Put edits into other batches whose batch failed as a whole, until no batch is left that may."""
-        while self.call.under_way or self.call.again:
-            again, self.call.again = self.call.again, []
+        call = self.call
+        while call.under_way or call.again:
+            again, call.again = call.again, []
             for prepared, rounds in again:
                 await self._put_again(prepared, rounds)
             await self._send_rest()
-            if not again and self.call.under_way:
-                await self.call.wait_for_change()
+            if not again and call.under_way:
+                await call.wait_for_change()
 
     async def _referred(self, prepared: PreparedEdit | EditOutcome) -> tuple[PreparedEdit, References] | None:
         """An edit that is to be sent with its pictures on the server; None for one that ended."""
         if isinstance(prepared, BatchedEdit):
-            self.call.know(prepared.item, prepared)
+            await self._know(prepared)
         elif isinstance(prepared, EditOutcome):
             await self.call.give(prepared)
-        elif not self.call.is_left and self._limit is None and await self._is_sendable(prepared):
+        elif await self._is_sendable(prepared):
             return await self._with_references(prepared)
         return None
 
+    async def _know(self, outcome: BatchedEdit) -> None:
+        """An edit is in a batch, perhaps in one that another process has created just now."""
+        call, key = self.call, outcome.state.batch or ""
+        call.know(outcome)
+        if key not in call.progress:
+            await call.memory.refresh()
+            record = call.memory.book.open.get(key)
+            if record is None:
+                await call.report([outcome.item])
+            elif key not in call.progress:
+                self._follow(record, None)
+
     async def _is_sendable(self, prepared: PreparedEdit) -> bool:
         """Whether an edit may be in a batch, and counts now; else how it ended is given."""
-        state = self._state(prepared)
         chosen = self.call.run.intake.policy.only is not None or prepared.is_in_redo
         try:
             require_batchable(prepared.edit)
-            if not chosen:
-                _require_tries(state)
-            self.call.run.limits.begin()
+            _require_tries(0 if chosen else self.call.memory.tries(prepared.item or ""))
+            if self._limit is None and not self.call.is_left:
+                self.call.run.limits.begin()
+                return True
         except LimitReachedError as error:
             self._limit, self.call.run.stopping = error, True
         except (InvalidEditError, EditError) as error:
             await self.call.give(unsent(prepared.edit, prepared.id, error))
-        else:
-            return True
+        await self.call.memory.give_back([prepared.item or ""])
         return False
 
     async def _with_references(self, prepared: PreparedEdit) -> tuple[PreparedEdit, References] | None:
@@ -134,8 +152,7 @@ class BatchDriver:
         try:
             references = await self.call.sender.references(prepared.loaded)
         except APIError as error:
-            self.call.run.limits.take_back()
-            await self.call.give(_unpaid(prepared, error))
+            await self.call.turn_away(prepared, _unpaid(prepared, error))
             self._in_vain += 1
             if is_fatal_for_run(error) or is_unreachable(error) or self._in_vain >= MOST_IN_VAIN:
                 self.call.halt(error)
@@ -149,7 +166,7 @@ class BatchDriver:
             read = await read_and_check(prepared.edit, checked=False, stores=self.call.run.intake.stores)
             loaded = await as_sent(read, checked=False)
         except (InvalidEditError, EditError) as error:
-            await self.call.give(unsent(prepared.edit, prepared.id, error))
+            await self.call.turn_away(prepared, unsent(prepared.edit, prepared.id, error))
             return
         referred = await self._with_references(evolve(prepared, loaded=loaded))
         if referred is not None:
@@ -157,61 +174,57 @@ class BatchDriver:
 
     async def _put(self, prepared: PreparedEdit, references: References, *, rounds: int) -> None:
         """Put an edit into the file that is gathered for its model; one that is full is sent."""
-        item, edit, state = prepared.item or "", prepared.edit, self._state(prepared)
-        attempt = 1 + (0 if state is None else state.attempt)
+        item, edit, memory = prepared.item or "", prepared.edit, self.call.memory
         try:
-            line = line_of(edit, custom_id_of(item, attempt), images=references.images, mask=references.mask)
-            part, full = self._cutter.place(edit.model or "", len(line), expected_output(edit))
+            attempt = memory.attempt(item)
+            custom_id = custom_id_of(memory.digest(item), attempt)
+            line = line_of(edit, custom_id, images=references.images, mask=references.mask)
+            async with self._putting:
+                part, full = self._cutter.place(edit.model or "", len(line), expected_output(edit))
+                if full is not None:
+                    await self._create(self._parts.pop(full.number))
+                row = BatchRow(
+                    item=item,
+                    name=prepared.name,
+                    n=edit.n or 1,
+                    source=prepared.source,
+                    attempt=attempt,
+                    rounds=rounds,
+                    line=line,
+                    needs=references.ours,
+                )
+                self.call.edits[item] = prepared
+                self._parts.setdefault(part.number, OpenPart(part.model)).rows.append(row)
         except InvalidEditError as error:
-            self.call.run.limits.take_back()
-            await self.call.give(unsent(edit, prepared.id, error))
-            return
-        if full is not None:
-            await self._create(self._parts.pop(full.number))
-        row = BatchRow(
-            item=item,
-            name=prepared.name,
-            n=edit.n or 1,
-            source=prepared.source,
-            attempt=attempt,
-            rounds=rounds,
-            line=line,
-            needs=references.ours,
-        )
-        self.call.edits[item] = prepared
-        self._parts.setdefault(part.number, OpenPart(part.model)).rows.append(row)
+            await self.call.turn_away(prepared, unsent(edit, prepared.id, error))
 
     async def _create(self, part: OpenPart) -> None:
         """Create the batch of a file, and begin to bring it to its end."""
-        if self.call.is_left:
-            return
-        sending = BatchProgress(
-            number=self.call.ledger.book.last + 1, model=part.model, step="sending", edits=len(part.rows)
-        )
-        self.call.progress[""] = sending
+        call = self.call
+        number = call.memory.book.last + 1
+        created = None
         try:
-            record, batch = await self.call.sender.create(part)
+            while part.rows and created is None and not call.is_left:
+                call.progress[""] = BatchProgress(number=number, model=part.model, step="sending", edits=len(part.rows))
+                created = await call.sender.create(part)
         except APIError as error:
             for row in part.rows:
-                self.call.run.limits.take_back()
-                await self.call.give(_unpaid(self.call.edits.pop(row.item), error))
+                prepared = call.edits.pop(row.item)
+                await call.turn_away(prepared, _unpaid(prepared, error))
             if is_fatal_for_run(error) or is_unreachable(error):
-                self.call.halt(error)
-        else:
-            self._follow(record, batch)
+                call.halt(error)
         finally:
-            self.call.progress.pop("", None)
+            call.progress.pop("", None)
+        if created is not None:
+            self._follow(*created)
 
     def _follow(self, record: BatchRecord, batch: Batch | None) -> None:
         self._group.start_soon(BatchFollower(self.call, record, batch).to_its_end)
 
-    def _state(self, prepared: PreparedEdit) -> ItemState | None:
-        return self.call.ledger.state(prepared.item or "")
 
-
-def _require_tries(state: ItemState | None) -> None:
+def _require_tries(tries: int) -> None:
     """Raise EditError for an edit that failed in batches as often as may be."""
-    if state is not None and state.status == "failed" and state.attempt >= MOST_ATTEMPTS:
+    if tries >= MOST_ATTEMPTS:
         raise EditError(_TRIED)
 
 

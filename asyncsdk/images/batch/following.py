@@ -37,14 +37,13 @@ class BatchFollower:
     batch: Batch | None = None
 
     def __attrs_post_init__(self) -> None:
-        record, states = self.record, [state for _, state in self.call.ledger.of_batch(self.record.key)]
+        record = self.record
         self.call.under_way += 1
         self.call.progress[record.key] = BatchProgress(
             number=record.number,
             model=record.model,
             step="validating",
             edits=record.edits,
-            recorded=sum(state.status != "batched" for state in states),
             batch_id=record.batch_id,
         )
 
@@ -62,7 +61,8 @@ class BatchFollower:
         """Poll it until it asks for something else, and do that."""
         call, wait = self.call, None
         if self.batch is None:
-            await call.wait_for_edits()
+            if not await self._is_taken_up():
+                return None
             self.batch = await self._look()
         while self.batch is not None:
             if self.record.batch_id is None:
@@ -80,12 +80,35 @@ class BatchFollower:
             wait = call.options.wait_after(wait)
             await call.pause(wait)
             self.batch = await self._look()
-        await self._collector(Batch(id="")).end_rest(self._items, verdict_of_none(None))
+        await self._collector(Batch(id="")).end_rest(await self._items(), verdict_of_none(None))
         return self._end("uncertain")
+
+    async def _is_taken_up(self) -> bool:
+        """Wait until the batch of an earlier call is this process's; else report how its edits ended, or are."""
+        call, key, wait = self.call, self.record.key, None
+        states = await call.memory.of_batch(key)
+        recorded = sum(state.status != "batched" for state in states.values())
+        call.progress[key] = evolve(call.progress[key], recorded=recorded)
+        await call.wait_for_edits()
+        while True:
+            is_ours = key in await call.memory.take_up([key])
+            await call.memory.refresh()
+            if key not in call.memory.book.open:
+                await call.report(list(states))
+                self._end("ended")
+                return False
+            self.record = call.memory.book.open[key]
+            if is_ours:
+                return True
+            if call.is_left or call.options.detach:
+                await self._give_under_way()
+                return False
+            wait = call.options.wait_after(wait)
+            await call.pause(wait)
 
     async def _after_failure(self, batch: Batch, step: NextStep) -> None:
         """It failed as a whole, and nothing of it was done: its edits go into other batches, or fail."""
-        call, items, collector = self.call, self._items, self._collector(batch)
+        call, items, collector = self.call, await self._items(), self._collector(batch)
         refused = {items[line - 1]: why for line, why in step.refused.items() if line <= len(items)}
         for item, why in refused.items():
             await collector.end_one(item, _refused(why))
@@ -93,17 +116,19 @@ class BatchFollower:
         if step.step == "give_up":
             await collector.end_rest(rest, LineVerdict(custom_id=None, status="failed", error=_failure(step.reason)))
             return self._end("ended", step.reason)
-        await call.ledger.note({"t": "withdrawn", "batch": self.record.key})
+        free = await call.memory.withdraw(self.record, [item for item in rest if item in call.edits])
         rounds = self.record.rounds + 1
         if step.step == "wait_for_another" and not call.options.detach:
             rounds = await self._until_another_ended()
-        for item in rest:
-            prepared = call.edits.get(item)
-            if prepared is not None and (call.is_left or call.options.detach or rounds > MOST_ROUNDS):
-                call.run.limits.take_back()
-                await call.give(unsent(prepared.edit, prepared.id, _failure(step.reason)))
-            elif prepared is not None:
+        is_over = call.is_left or call.options.detach or rounds > MOST_ROUNDS
+        for item in (each for each in rest if each in free):
+            prepared = call.edits.pop(item)
+            if not is_over:
                 call.again.append((prepared, rounds))
+                continue
+            call.run.limits.take_back()
+            await call.memory.give_back([item])
+            await call.give(unsent(prepared.edit, prepared.id, _failure(step.reason)))
         return self._end("ended", step.reason)
 
     async def _until_another_ended(self) -> int:
@@ -137,9 +162,8 @@ class BatchFollower:
             wait = self.call.options.wait_after(wait)
             await self.call.pause(wait)
 
-    @property
-    def _items(self) -> list[str]:
-        return [item for item, _ in self.call.ledger.of_batch(self.record.key)]
+    async def _items(self) -> list[str]:
+        return list(await self.call.memory.of_batch(self.record.key))
 
     def _collector(self, batch: Batch) -> BatchCollector:
         return BatchCollector(call=self.call, record=self.record, batch=batch)
@@ -155,7 +179,7 @@ class BatchFollower:
         self.call.progress[self.record.key] = evolve(self.call.progress[self.record.key], step=step, reason=reason)
 
     async def _give_under_way(self) -> None:
-        for item, state in list(self.call.ledger.of_batch(self.record.key)):
+        for item, state in (await self.call.memory.of_batch(self.record.key)).items():
             prepared = self.call.edits.get(item)
             if prepared is not None and state.status == "batched":
                 problem = problem_of(EditError(_UNDER_WAY))

@@ -20,12 +20,12 @@ from asyncsdk.api import ImageFile, ImageRef
 from asyncsdk.batches import Batch
 from asyncsdk.client import Client
 from asyncsdk.errors import APIError, NotFoundError
-from asyncsdk.images.batch.memory import BatchLedger
+from asyncsdk.images.batch.memory import BatchMemory
 from asyncsdk.images.batch.requests import ENDPOINT
 from asyncsdk.images.batch.rows import OpenPart, References
 from asyncsdk.images.batch.search import CreateSearch
 from asyncsdk.images.batch.stock import KEPT_SECONDS
-from asyncsdk.images.ledger.book import BatchRecord, creating_of, needs_of
+from asyncsdk.images.ledger.book import BatchRecord
 from asyncsdk.images.pictures import LoadedEdit
 from asyncsdk.limiter import RateLimiter
 from asyncsdk.paging import each_page
@@ -45,7 +45,7 @@ class BatchSender:
     """Sends what batches need, for one call."""
 
     client: Client
-    ledger: BatchLedger
+    memory: BatchMemory
     _limiter: RateLimiter = field(init=False)
     _turns: dict[str, anyio.Lock] = field(factory=dict, init=False)  # by the digest of a picture
 
@@ -54,13 +54,13 @@ class BatchSender:
 
     async def begin(self) -> None:
         """Give the ledger its token, if it has none."""
-        if self.ledger.book.token is None:
-            await self.ledger.note({"t": "batches", "token": uuid4().hex[:12]})
+        if self.memory.book.token is None:
+            await self.memory.note({"t": "batches", "token": uuid4().hex[:12]})
 
     @property
     def prefix(self) -> str:
         """What the names of all our files begin with."""
-        return f"asyncsdk-{self.ledger.book.token}-"
+        return f"asyncsdk-{self.memory.book.token}-"
 
     async def references(self, loaded: LoadedEdit) -> References:
         """Where the pictures of an edit are on the server: those that are not there are uploaded. Raises APIError."""
@@ -76,7 +76,7 @@ class BatchSender:
             return picture
         digest = await files.in_thread(lambda: hashlib.sha256(picture.content).hexdigest())
         async with self._turns.setdefault(digest, anyio.Lock()):  # it is uploaded once, however many edits have it
-            known = self.ledger.book.stock.find(digest, now=self.client.clock.now())
+            known = self.memory.book.stock.find(digest, now=self.client.clock.now())
             return ImageRef(file_id=await self._uploaded(picture, digest) if known is None else known.file_id)
 
     async def _uploaded(self, picture: ImageFile, digest: str) -> str:
@@ -89,39 +89,43 @@ class BatchSender:
             expires_after={"anchor": "created_at", "seconds": KEPT_SECONDS},
         )
         file = await self._sent(request)
-        await self.ledger.note({"t": "uploaded", "digest": digest, "file": file.id, "expires": file.expires_at})
+        await self.memory.note({"t": "uploaded", "digest": digest, "file": file.id, "expires": file.expires_at})
         return str(file.id)
 
-    async def create(self, part: OpenPart) -> tuple[BatchRecord, Batch | None]:
-        """Create the batch of these rows. Returns it, and what the server says; None where that was lost.
+    async def create(self, part: OpenPart) -> tuple[BatchRecord, Batch | None] | None:
+        """Create the batch of these rows. Returns it, and what the server says; None for that where it was lost.
 
-        Raises APIError where surely nothing was created: its rows are as they were.
+        None, and fewer rows in the part, where some were another process's by then. Raises APIError where surely
+        nothing was created: its rows are as they were.
         """
-        key, token = uuid4().hex[:16], self.ledger.book.token
-        name = f"{self.prefix}{key}.jsonl"
+        key = uuid4().hex
+        part.rows.sort(key=lambda row: row.item)  # so that the ledger knows the order of the lines
+        part.rows.sort(key=lambda row: row.item)  # so that the ledger knows the order of the lines
         request = api.create_file(
             file=part.content,
-            filename=name,
+            filename=f"{self.prefix}{key}.jsonl",
             purpose="batch",
             mime_type="application/jsonl",
             expires_after={"anchor": "created_at", "seconds": KEPT_SECONDS},
         )
         file = await self._sent(request)
-        record = BatchRecord(
+        intent = BatchRecord(
             key=key,
-            number=await self.ledger.next_number(),
+            number=0,
             model=part.model,
             edits=len(part.rows),
             input_file=file.id,
             intended_at=self.client.clock.now(),
             rounds=part.rounds,
         )
-        await self.ledger.put_in_batch(key, part.rows)
-        await self.ledger.note(*needs_of(key, part.needs), creating_of(record))
+        record, lost = await self.memory.begin(intent, part.rows)
+        if record is None:  # the file has lines that are others' by now: it is of no use
+            part.rows = [row for row in part.rows if row.item not in lost]
+            return None
         create = api.create_batch(
             input_file_id=file.id,
             endpoint=ENDPOINT,
-            metadata=metadata_of(record, token or ""),
+            metadata=metadata_of(record, self.memory.book.token or ""),
             output_expires_after={"anchor": "created_at", "seconds": OUTPUT_SECONDS},
         )
         try:
@@ -132,13 +136,13 @@ class BatchSender:
                     "batch %d: the answer to its create is lost (%s): it is looked for", record.number, error
                 )
                 return record, None
-            await self.ledger.note({"t": "withdrawn", "batch": key})
+            await self.memory.withdraw(record, [])
             raise
         return await self.found(record, batch), batch
 
     async def found(self, record: BatchRecord, batch: Batch) -> BatchRecord:
         """Write down the server's id of a batch."""
-        await self.ledger.note({"t": "created", "batch": record.key, "id": batch.id})
+        await self.memory.note({"t": "created", "batch": record.key, "id": batch.id})
         return evolve(record, batch_id=batch.id)
 
     async def look(self, record: BatchRecord) -> Batch | None:
@@ -152,7 +156,7 @@ class BatchSender:
 
     async def _search(self, record: BatchRecord) -> Batch | None:
         """The batch of a create whose answer was lost, in the list; None where it is not there for a minute."""
-        metadata, timing = metadata_of(record, self.ledger.book.token or ""), self.client.timing
+        metadata, timing = metadata_of(record, self.memory.book.token or ""), self.client.timing
         with anyio.move_on_after(timing.batch_search):
             while True:
                 search = CreateSearch(

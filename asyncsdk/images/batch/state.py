@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import anyio
 from anyio.abc import ObjectSendStream
 from attrs import define, evolve, field
 
-from asyncsdk.images.batch.memory import BatchLedger
+from asyncsdk.images.batch.memory import BatchMemory
 from asyncsdk.images.batch.options import BatchOptions
 from asyncsdk.images.batch.progress import BatchProgress
 from asyncsdk.images.batch.sending import BatchSender
-from asyncsdk.images.bulk.intake import PreparedEdit
+from asyncsdk.images.bulk.intake import BatchedEdit, PreparedEdit
 from asyncsdk.images.bulk.run import BulkRun
 from asyncsdk.images.destination import Destination
 from asyncsdk.images.edit import ImageEdit
 from asyncsdk.images.ledger.book import BatchRecord
 from asyncsdk.images.ledger.states import ItemState
 from asyncsdk.images.names import safe_name
-from asyncsdk.images.outcome import EditOutcome
+from asyncsdk.images.outcome import EditOutcome, Status
 from asyncsdk.images.pictures import LoadedEdit
 from asyncsdk.images.target import Target
 from asyncsdk.models import Usage, add
@@ -32,7 +34,7 @@ class BatchCall:
     """
 
     run: BulkRun
-    ledger: BatchLedger
+    memory: BatchMemory
     target: Target
     options: BatchOptions
     sender: BatchSender
@@ -75,12 +77,36 @@ class BatchCall:
         if item in self.edits:
             await self.give(outcome)
 
-    def know(self, item: str, outcome: EditOutcome) -> None:
+    async def turn_away(self, prepared: PreparedEdit, outcome: EditOutcome) -> None:
+        """An edit that counted is in no batch: it counts no more, and is others'."""
+        self.run.limits.take_back()
+        await self.memory.give_back([prepared.item or ""])
+        await self.give(outcome)
+
+    async def report(self, items: Iterable[str]) -> None:
+        """Edits of this call ended in a batch that another process brought to its end."""
+        mine = [item for item in items if item in self.edits]
+        for item, state in (await self.memory.states(mine)).items():
+            prepared = self.edits.pop(item)
+            status: Status = "skipped" if state.status == "done" else "failed"
+            status = state.status if state.status in {"refused", "uncertain", "batched"} else status
+            located = self.target.located(state.files)
+            await self.give(
+                EditOutcome(
+                    edit=prepared.edit,
+                    id=prepared.id,
+                    status=status,
+                    files=located.files,
+                    objects=located.objects,
+                    usage=state.usage,
+                    problem=state.problem,
+                )
+            )
+
+    def know(self, outcome: BatchedEdit) -> None:
         """An edit of this call is in a batch already."""
-        state = self.ledger.state(item)
-        if state is not None:
-            loaded = LoadedEdit(edit=outcome.edit, images=())
-            self.edits[item] = evolve(self.prepared_of(item, state), id=outcome.id, loaded=loaded)
+        prepared = self.prepared_of(outcome.item, outcome.state)
+        self.edits[outcome.item] = evolve(prepared, id=outcome.id, loaded=LoadedEdit(edit=outcome.edit, images=()))
 
     def prepared_of(self, item: str, state: ItemState) -> PreparedEdit:
         """An edit that is in a batch; one that this call does not have is known by what is recorded of it alone."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import AsyncGenerator, AsyncIterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import PurePath
 from typing import Protocol
@@ -68,14 +68,18 @@ class PreparedEdit:
 
 @frozen(kw_only=True)
 class BatchedEdit(EditOutcome):
-    """An edit that is in a batch: for a run of batches it is yet to end. `item` is its key in the ledger."""
+    """An edit that is in a batch: for a run of batches it is yet to end.
+
+    `item` is its key in the ledger, and `state` what that has of it.
+    """
 
     item: str
+    state: ItemState
 
     @classmethod
-    def of(cls, edit: ImageEdit, edit_id: str, item: str) -> BatchedEdit:
+    def of(cls, edit: ImageEdit, edit_id: str, item: str, state: ItemState) -> BatchedEdit:
         problem = Problem(type="EditError", message=_IN_A_BATCH)
-        return cls(edit=edit, id=edit_id, status="batched", item=item, problem=problem)
+        return cls(edit=edit, id=edit_id, status="batched", item=item, state=state, problem=problem)
 
 
 class EditIntake(Protocol):
@@ -84,6 +88,7 @@ class EditIntake(Protocol):
     policy: Policy
     target: Target | None
     stores: RemoteStores
+    before_wait: Callable[[], Awaitable[None]] | None  # called before it waits for edits that other processes have
 
     def in_turn(self, edits: AsyncIterable[ImageEdit]) -> AsyncGenerator[ImageEdit, None]:
         """Those of `edits` that are this run's, each of which `prepare` takes next."""
@@ -107,6 +112,7 @@ class Intake:
     target: Target | None = None
     ledger: FileLedger | None = None
     stores: RemoteStores = field(factory=RemoteStores)
+    before_wait: Callable[[], Awaitable[None]] | None = None
     _overlays: Overlays = field(factory=dict, init=False)
     _naming: Naming = field(init=False)
     _duplicates: DuplicateMatcher = field(init=False)
@@ -169,7 +175,7 @@ class Intake:
             return None
         if decision == "batched" and state is not None:
             self._naming.names.reserve(state.id, edit.n or 1, self._place_of(edit))
-            return BatchedEdit.of(edit, edit_id, item)
+            return BatchedEdit.of(edit, edit_id, item, state)
         if decision != "send" and state is not None:
             return await self._skip(edit, edit_id, state)
         if decision == "uncertain":

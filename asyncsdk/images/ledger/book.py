@@ -12,10 +12,12 @@ The facts, in the order in which they are written; each before what it is about 
     withdrawn  surely nothing of it was done: its rows are as they were before it
     removed    a file of ours is not on the server any more
     swept      no other file of ours is there
+    tried      an edit failed in a batch, where its row does not count that
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -25,6 +27,7 @@ from asyncsdk.images.batch.stock import PictureStock, UploadedPicture
 
 KINDS = frozenset({
     "batches", "uploaded", "needs", "creating", "created", "results", "closed", "withdrawn", "removed", "swept",
+    "tried",
 })  # fmt: skip
 CHUNK = 500  # files in a fact
 
@@ -64,6 +67,7 @@ class BatchBook:
     files: dict[str, None] = field(factory=dict, init=False)
     last: int = field(default=0, init=False)  # number of a batch
     is_swept: bool = field(default=True, init=False)
+    tries: Counter[str] = field(factory=Counter, init=False)  # by item
 
     def apply(self, fact: Fields) -> None:
         """Apply one fact of `KINDS`. Raises KeyError, TypeError or ValueError where it is not in its form."""
@@ -85,6 +89,8 @@ class BatchBook:
             self.files.pop(str(fact["file"]), None)
         elif kind == "swept":
             self.is_swept = True
+        elif kind == "tried":
+            self.tries[str(fact["item"])] += 1
         else:
             self._change(kind, str(fact["batch"]), fact)
 

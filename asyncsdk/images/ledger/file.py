@@ -17,7 +17,6 @@ from attrs import define, field, frozen
 from asyncsdk import files
 from asyncsdk.error_details import LedgerDamage
 from asyncsdk.errors import LedgerError
-from asyncsdk.images.batch.rows import BatchRow
 from asyncsdk.images.destination import UNDELIVERED
 from asyncsdk.images.ledger import KnownItem
 from asyncsdk.images.ledger.book import BatchBook
@@ -213,20 +212,6 @@ class FileLedger:
         with worded(self.directory, sent=True):
             for each in written:
                 await each
-
-    async def next_number(self) -> int:
-        """The number of the next batch."""
-        return self.book.last + 1
-
-    async def put_in_batch(self, batch: str, rows: Sequence[BatchRow]) -> None:
-        """Write down that these edits are in the batch that is created next. Raises LedgerError."""
-        fields = [{"item": row.item, "id": row.name, "n": row.n, "source": row.source} for row in rows]
-        tries = [{"batch": batch, "try": row.attempt} for row in rows]
-        await self.note(*({"t": "batched"} | one | two for one, two in zip(fields, tries, strict=True)))
-
-    async def take_up(self, batches: Iterable[str]) -> frozenset[str]:
-        """All: no other process has the ledger."""
-        return frozenset(batches)
 
     async def _write(self, fact: dict[str, Any]) -> None:
         written = self._add(fact)
