@@ -38,6 +38,7 @@ from tests.faults.versions import go_on_with_each_other
 from tests.fleet.run import EditFleet, lead_edits
 from tests.fleet.simulation import search as simulate
 from tests.postgres.server import NoPostgresError
+from tests.postgres.server import running as running_postgres
 
 
 @frozen
@@ -88,6 +89,15 @@ async def batch_steps(folder: Path, _: Options) -> Row:
 
 async def batches(folder: Path, options: Options) -> Row:
     return await kill_batches(folder, options.batched, seed=options.seed)
+
+
+async def batch_fleet(folder: Path, options: Options) -> Row:
+    try:
+        with running_postgres() as postgres:
+            database = postgres.url(postgres.new_database())
+            return await kill_batches(folder, options.batched, seed=options.seed, database=database)
+    except NoPostgresError as error:
+        return Row("batch fleet", figures={"skipped:": str(error)})
 
 
 async def boxes(folder: Path, _: Options) -> Row:
@@ -170,6 +180,7 @@ FORMS: dict[str, Callable[[Path, Options], Coroutine[object, object, Row]]] = {
     "torn": torn_writes,
     "batchsteps": batch_steps,
     "batches": batches,
+    "batchfleet": batch_fleet,
     "boxes": boxes,
     "cancels": cancels,
     "patience": patience,

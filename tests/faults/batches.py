@@ -20,11 +20,12 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from attrs import define, frozen
+from attrs import define, evolve, frozen
 
-from asyncsdk import Client, ImageEdit, ImageEditor
+from asyncsdk import Client, ImageEdit, ImageEditor, PostgresLedger
 from asyncsdk.images.batch.drafts import PictureDraft
 from asyncsdk.images.ledger.file import FileLedger
+from asyncsdk.postgres.lease import LeaseTerms
 from asyncsdk.server import Fault
 from asyncsdk.server.faults import Route
 from asyncsdk.timing import Timing
@@ -35,7 +36,7 @@ from tests.stories.pictures import photo
 MODEL = "gpt-image-2"
 FORBIDDEN_EVERY = 11
 PICTURES = 5
-KILLS = 20
+KILLS, COPIES, LEASE = 20, 4, 3.0
 TIMING = Timing(batch_search=2.0, batch_search_interval=0.2, first_delay=0.05)
 ROUTES: tuple[Route, ...] = (
     "files.create", "batches.create", "batches.get", "batches.list", "files.delete", "files.list",
@@ -57,9 +58,7 @@ class BatchTask:
     size: int
     poll: float = 0.05
     ledger: str | None = None
-    on_uncertain: str = "report"
-    detach: bool = False
-    is_direct: bool = False
+    first: int = 0  # the edit that this copy begins with
 
     @property
     def out(self) -> Path:
@@ -69,11 +68,15 @@ class BatchTask:
     def jobs(self) -> list[ImageEdit]:
         """Its edits: some have equal pictures, and some are refused."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        paths = [photo(self.folder / f"{number}.png", (16, 16), seed=number) for number in range(PICTURES)]
-        return [
+        paths = [self.folder / f"{number}.png" for number in range(PICTURES)]
+        for number, path in enumerate(paths):
+            if not path.exists():
+                photo(path, (16, 16), seed=number)
+        jobs = [
             ImageEdit(image=paths[number % PICTURES], prompt=self.prompt(number), model=MODEL, id=f"e{number}")
             for number in range(self.edits)
         ]
+        return jobs[self.first :] + jobs[: self.first]
 
     @staticmethod
     def prompt(number: int) -> str:
@@ -174,16 +177,12 @@ def _work(task: BatchTask, answer: Connection, before: Callable[[], Any] | None)
 async def outcomes_of(task: BatchTask) -> dict[str, Any]:
     """Do a task, and return how its edits ended."""
     statuses, problems, error = dict[str, str](), dict[str, str](), None
-    options: Any = {"out": task.out, "ledger": task.ledger, "on_uncertain": task.on_uncertain}
+    terms = LeaseTerms(lease=LEASE, renew_every=LEASE / 4)
+    ledger = None if task.ledger is None else PostgresLedger(task.ledger, terms=terms)
+    options: Any = {"out": task.out, "ledger": ledger, "batch_size": task.size, "poll": task.poll}
     async with Client("sk-test", base_url=task.url, timing=TIMING) as client:
-        editor = ImageEditor(client)
-        if task.is_direct:
-            running: Any = editor.edit_many(task.jobs(), **options)
-        else:
-            more: Any = {"batch_size": task.size, "poll": task.poll, "detach": task.detach}
-            running = editor.edit_batch(task.jobs(), **options, **more)
         try:
-            async with running as outcomes:
+            async with ImageEditor(client).edit_batch(task.jobs(), **options) as outcomes:
                 async for outcome in outcomes:
                     statuses[outcome.id] = outcome.status
                     if outcome.problem is not None:
@@ -214,7 +213,7 @@ async def check(row: Row, server: ServerProcess, task: BatchTask, said: dict[str
     row.must(not ours, f"{name}: left on the server: {[file['filename'] for file in ours][:4]}")
     aside = list((task.out / ".asyncsdk" / "replaced").rglob("*.png"))
     row.must(not aside, f"{name}: pictures were saved twice: {aside[:3]}")
-    drafts = list((task.out / ".asyncsdk" / "drafts").iterdir())
+    drafts = list((task.out / ".asyncsdk" / "drafts").iterdir()) if task.ledger is None else []
     row.must(not drafts, f"{name}: drafts are left: {drafts[:3]}")
 
 
@@ -258,20 +257,34 @@ class _Since:
         return self.server.files()
 
 
-async def kill_batches(folder: Path, edits: int, *, seed: int, kills: int = KILLS, size: int = 300) -> Row:
-    """Many edits, killed at moments of chance, with 5 % of the answers lost."""
-    row, numbers = Row("batches"), random.Random(seed)
+async def kill_batches(
+    folder: Path,
+    edits: int,
+    *,
+    seed: int,
+    kills: int = KILLS,
+    size: int = 300,
+    database: str | None = None,
+) -> Row:
+    """Many edits, killed at moments of chance, with 5 % of the answers lost; over a `database` by four copies."""
+    row, numbers = Row("batches" if database is None else "batch fleet"), random.Random(seed)
     options = ("--batch-seconds", "6", "--listing-delay", "0.5")
     async with serving(folder / "server", *options) as server:
         await server.inject(*LOST)
-        task = BatchTask(server.url, folder / "work", edits=edits, size=size)
+        task = BatchTask(server.url, folder / "work", edits=edits, size=size, ledger=database)
+        task.jobs()
+        firsts = [0] if database is None else [number * edits // COPIES for number in range(COPIES)]
+        running = {first: start(evolve(task, first=first)) for first in firsts}
         while row.cases < kills:
-            running = start(task)
-            if await running.ended(numbers.uniform(0.3, 2.0)):
+            first = numbers.choice(firsts)
+            if not await running[first].ended(numbers.uniform(0.3, 2.0) / len(firsts)):
+                await running[first].kill()
+                row.cases += 1
+            elif database is None:
                 break
-            await running.kill()
-            row.cases += 1
-        said = await start(task).answer(within=600.0)
+            running[first] = start(evolve(task, first=first))
+        for copy in running.values():
+            await copy.answer(within=600.0)
         await server.clear_faults()
         said = await start(task).answer(within=600.0)
         await check(row, server, task, said, name=f"seed {seed}")

@@ -25,13 +25,13 @@ async def clean(client: Client, memory: BatchMemory, prefix: str) -> None:
     await memory.refresh()
     book = memory.book
     try:
-        if not await memory.is_alone():  # another process may need what it has just found: the last one cleans
+        if not await memory.is_last():  # another process may need what it has just found: the last one cleans
             return
         await _delete(client, memory, [*book.files, *book.stock.deletable(now=client.clock.now())])
         if not book.is_swept:
             strays = await _strays(client, prefix)
             await memory.refresh()
-            if not await memory.is_alone():
+            if not await memory.is_last():
                 return
             await _delete(client, memory, [file_id for file_id in strays if file_id not in _known(book)])
             await memory.note({"t": "swept"})

@@ -52,7 +52,8 @@ class BatchDriver:
     _cutter: Cutter = field(init=False)
     _parts: dict[int, OpenPart] = field(factory=dict, init=False)
     _putting: anyio.Lock = field(factory=anyio.Lock, init=False)
-    _limit: LimitReachedError | None = field(default=None, init=False)
+    _limit: Exception | None = field(default=None, init=False)
+    _on_their_way: int = field(default=0, init=False)  # edits that are taken and in no file yet
     _in_vain: int = field(default=0, init=False)  # uploads that failed, in a row
 
     def __attrs_post_init__(self) -> None:
@@ -81,7 +82,7 @@ class BatchDriver:
     async def _take(self, edits: Iterable[ImageEdit] | AsyncIterable[ImageEdit]) -> None:
         """Put all edits that are to be sent into batches."""
         run = self.call.run
-        run.intake.before_wait = self._send_rest  # for edits that other processes have: each may wait for the other
+        run.intake.before_wait = self._send_gathered
         async with (
             aclosing(prepared_edits(run, edits)) as source,
             tasks.map_unordered(source, self._referred, limit=UPLOADS) as referred,
@@ -89,9 +90,17 @@ class BatchDriver:
             async for each in referred:
                 if each is not None:
                     await self._put(*each, rounds=0)
+                    self._on_their_way -= 1
+        if isinstance(run.reason, LimitReachedError):  # of a ledger that counts by itself
+            self._limit = run.take_reason()
         if run.stopping and self._limit is None:
             self.call.leave()
         await self._send_rest()
+
+    async def _send_gathered(self) -> None:
+        """Before edits are waited for that other processes have: these may wait for ours."""
+        if not self._on_their_way:
+            await self._send_rest()
 
     async def _send_rest(self) -> None:
         async with self._putting:
@@ -115,8 +124,14 @@ class BatchDriver:
             await self._know(prepared)
         elif isinstance(prepared, EditOutcome):
             await self.call.give(prepared)
-        elif await self._is_sendable(prepared):
-            return await self._with_references(prepared)
+        else:
+            self._on_their_way += 1
+            if await self._is_sendable(prepared):
+                referred = await self._with_references(prepared)
+            else:
+                referred = None
+            self._on_their_way -= referred is None
+            return referred
         return None
 
     async def _know(self, outcome: BatchedEdit) -> None:

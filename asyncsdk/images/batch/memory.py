@@ -53,8 +53,8 @@ class BatchMemory(Protocol):
     async def take_up(self, batches: Iterable[str]) -> frozenset[str]:
         """Those of these open batches that are this process's to bring to their ends."""
 
-    async def is_alone(self) -> bool:
-        """Whether no other process works with the ledger."""
+    async def is_last(self) -> bool:
+        """Claim nothing more; whether no other process works with the ledger."""
 
     def attempt(self, item: str) -> int:
         """The number of the attempt that an edit has next, by which its `custom_id` is another one each time."""
@@ -117,7 +117,7 @@ class FileBatches:
         """All."""
         return frozenset(batches)
 
-    async def is_alone(self) -> bool:
+    async def is_last(self) -> bool:
         """Always."""
         return True
 

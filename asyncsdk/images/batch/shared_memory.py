@@ -122,10 +122,10 @@ class SharedBatches:
         rows = await self._run("batch_take", self.rows.holder, keys, await self._may_take())
         return frozenset(row["key"] for row in rows)
 
-    async def is_alone(self) -> bool:
-        """Whether no other copy is alive. Raises LedgerError."""
-        [row] = await self._run("batch_alone", self.rows.holder)
-        return bool(row["is_alone"])
+    async def is_last(self) -> bool:
+        """Claim nothing more; whether no other copy is alive. Raises LedgerError."""
+        [row] = await self._run("batch_last", self.rows.holder)
+        return bool(row["is_last"])
 
     def attempt(self, item: str) -> int:
         """The epoch of its claim."""

@@ -265,6 +265,8 @@ class SharedIntake:
                 return granted.keys
             if not self.ledger.claims and not await self.ledger.may_have_room():
                 raise limits.reached()
+            if self.before_wait is not None:
+                await self.before_wait()
             await anyio.sleep(wait * random.uniform(1.0, 2.0))
             wait = min(wait * 1.5, LONGEST_WAIT)  # to ask for them reads all edits
 
