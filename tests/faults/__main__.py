@@ -26,6 +26,7 @@ from tests.faults.crossing import cross_answers
 from tests.faults.damage import LIVES, flipped, journal_of
 from tests.faults.fleet import Fleet, lead
 from tests.faults.kills import Sizes, kill_uploads
+from tests.faults.large_output import read_large_output
 from tests.faults.outages import go_on_after_outages
 from tests.faults.patience import have_patience
 from tests.faults.power import Recorder
@@ -52,6 +53,7 @@ class Options:
     fleet: Fleet = field(factory=Fleet)
     edits: int = 6000
     batched: int = 2000
+    lines: int = 1466
 
 
 async def kills(folder: Path, options: Options) -> Row:
@@ -98,6 +100,15 @@ async def batch_fleet(folder: Path, options: Options) -> Row:
             return await kill_batches(folder, options.batched, seed=options.seed, database=database)
     except NoPostgresError as error:
         return Row("batch fleet", figures={"skipped:": str(error)})
+
+
+async def large_output(folder: Path, options: Options) -> Row:
+    found = await read_large_output(folder / "output", lines=options.lines, size=2_200_000)
+    row = Row("largeoutput", found["done"], {"peak": f"{found['peak'] / 2**20:.0f} MiB"})
+    row.figures["pictures/s"] = f"{found['done'] / found['seconds']:.0f}"
+    row.must(found["done"] == options.lines, f"{options.lines - found['done']} are not done")
+    row.must(found["peak"] <= 96 * 2**20, f"the peak is {found['peak'] / 2**20:.0f} MiB")
+    return row
 
 
 async def boxes(folder: Path, _: Options) -> Row:
@@ -181,6 +192,7 @@ FORMS: dict[str, Callable[[Path, Options], Coroutine[object, object, Row]]] = {
     "batchsteps": batch_steps,
     "batches": batches,
     "batchfleet": batch_fleet,
+    "largeoutput": large_output,
     "boxes": boxes,
     "cancels": cancels,
     "patience": patience,
@@ -221,6 +233,7 @@ def _read(arguments: list[str]) -> tuple[list[str], Options]:
     parser.add_argument("--files", type=int, default=60, metavar="N", help="of the fleet (60)")
     parser.add_argument("--edits", type=int, default=6000, metavar="N", help="of the fleet of edits (6000)")
     parser.add_argument("--batched", type=int, default=2000, metavar="N", help="edits in batches (2000)")
+    parser.add_argument("--lines", type=int, default=1466, metavar="N", help="of the large output: 1,466 are 4 GiB")
     parser.add_argument("--lease", type=float, default=60.0, metavar="SECONDS", help="of the fleet's processes (60)")
     given = parser.parse_args(arguments)
     least, _, most = given.size.partition("..")
@@ -231,6 +244,7 @@ def _read(arguments: list[str]) -> tuple[list[str], Options]:
         fleet=Fleet(files=given.files, lease=given.lease),
         edits=given.edits,
         batched=given.batched,
+        lines=given.lines,
     )
     if given.forms[:1] == [VERSIONS] and len(given.forms) == 2:
         return [VERSIONS], evolve(options, other=Path(given.forms[1]))
