@@ -45,29 +45,28 @@ def picture(size: int) -> bytes:
 
 @asynccontextmanager
 async def serving(size: int) -> AsyncIterator[str]:
-    """A server of one batch, which is done at once: each of its lines has a picture of `size` bytes."""
-    state: dict[str, Any] = {"files": {}, "batch": None}
+    """A server of batches that are done at once: each of their lines has a picture of `size` bytes."""
+    sent = dict[str, bytes]()
     encoded = base64.b64encode(picture(size))
 
     async def upload(request: web.Request) -> web.Response:
         form = await request.post()
         file: Any = form["file"]
-        name = f"file-{len(state['files'])}"
-        state["files"][name] = file.file.read()
+        name = f"file-{len(sent)}"
+        sent[name] = file.file.read()
         return web.json_response({"id": name, "object": "file", "filename": file.filename, "purpose": form["purpose"]})
 
     async def create(request: web.Request) -> web.Response:
-        fields = await request.json()
-        lines = state["files"][fields["input_file_id"]].splitlines()
-        counts = {"total": len(lines), "completed": len(lines), "failed": 0}
-        state["batch"] = {"id": "batch_1", "object": "batch", "status": "completed", "output_file_id": "output"}
-        state["batch"] |= {"input_file_id": fields["input_file_id"], "request_counts": counts, "created_at": 1}
-        return web.json_response(state["batch"])
+        name = (await request.json())["input_file_id"]
+        lines = len(sent[name].splitlines())
+        batch: dict[str, Any] = {"id": f"batch-{name}", "object": "batch", "status": "completed", "created_at": 1}
+        batch |= {"input_file_id": name, "output_file_id": f"output-{name}"}
+        return web.json_response(batch | {"request_counts": {"total": lines, "completed": lines, "failed": 0}})
 
     async def content(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
         await response.prepare(request)
-        for line in state["files"][state["batch"]["input_file_id"]].splitlines():
+        for line in sent[request.match_info["id"].removeprefix("output-")].splitlines():
             custom_id = json.loads(line)["custom_id"]
             await response.write(BEFORE)
             for start in range(0, len(encoded), 1 << 18):
