@@ -72,7 +72,7 @@ class SharedBatches:
 
     async def begin(self, record: BatchRecord, rows: Sequence[BatchRow]) -> tuple[BatchRecord | None, frozenset[str]]:
         """Put these edits, which are claimed, into a batch. Raises LedgerError, LedgerRewoundError."""
-        claims = {row.item: self.rows.claims.get(row.item) for row in rows}
+        claims = {row.item: self._claim_of(row.item) for row in rows}
         given = [_started(row, claim) for row in rows if (claim := claims[row.item]) is not None]
         lost = frozenset(item for item, claim in claims.items() if claim is None)
         if lost:
@@ -90,7 +90,7 @@ class SharedBatches:
         if not row["is_made"]:
             return None, frozenset(claims) - frozenset(json.loads(row["keys"]))
         for item in claims:
-            del self.rows.claims[item]
+            self._forget(item)
         return self.book.open[record.key], frozenset()
 
     async def withdraw(self, record: BatchRecord, keep: Collection[str]) -> frozenset[str]:
@@ -105,14 +105,20 @@ class SharedBatches:
         self._apply(json.loads(row["facts"]))
         ours = {each["key"]: each["epoch"] for each in json.loads(row["keys"])}
         for key, epoch in ours.items():
-            was = self.rows.in_batches.pop(key, None)
-            claim = self.rows.claims[key] = Claim(key, key if was is None else was.id, epoch, tries[key])
+            was = self.rows.in_batches.get(key)
+            # not among the claims of the intake, which waits until it has none
+            claim = self.rows.in_batches[key] = Claim(key, key if was is None else was.id, epoch, tries[key])
             if was is not None:
                 claim.digest, claim.source, claim.n = was.digest, was.source, was.n
         return frozenset(ours)
 
     async def give_back(self, items: Iterable[str]) -> None:
         """Leave edits to other copies. Raises LedgerError."""
+        items = list(items)
+        for item in items:
+            claim = self.rows.in_batches.get(item)
+            if claim is not None and not claim.is_started:
+                self.rows.claims[item] = self.rows.in_batches.pop(item)
         await self.rows.give_back(items)
 
     async def take_up(self, batches: Iterable[str]) -> frozenset[str]:
@@ -129,7 +135,7 @@ class SharedBatches:
 
     def attempt(self, item: str) -> int:
         """The epoch of its claim."""
-        claim = self.rows.claims.get(item)
+        claim = self._claim_of(item)
         return 1 if claim is None else claim.epoch
 
     def tries(self, item: str) -> int:
@@ -143,6 +149,15 @@ class SharedBatches:
     def digest(self, item: str) -> str:
         """Of its key."""
         return f"{hashlib.sha256(item.encode(errors='surrogatepass')).hexdigest()}#0"
+
+    def _claim_of(self, item: str) -> Claim | None:
+        """The claim of an edit that is in no batch."""
+        withdrawn = self.rows.in_batches.get(item)
+        return self.rows.claims.get(item) or (None if withdrawn is None or withdrawn.is_started else withdrawn)
+
+    def _forget(self, item: str) -> None:
+        self.rows.claims.pop(item, None)
+        self.rows.in_batches.pop(item, None)
 
     def _apply(self, rows: Iterable[Any]) -> None:
         for row in rows:
