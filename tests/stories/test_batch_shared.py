@@ -15,7 +15,7 @@ from asyncsdk.server import Fault, LocalServer
 from asyncsdk.timing import Timing
 from tests.stories.batches import QUICK, batch, direct, edits, ended, message, only, ours, statuses
 
-SHORT = LeaseTerms(lease=0.8, renew_every=0.2)
+SHORT = LeaseTerms(lease=1.5, renew_every=0.3)
 Ledgers = Callable[[], PostgresLedger]
 
 

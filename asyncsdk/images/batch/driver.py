@@ -100,6 +100,7 @@ class BatchDriver:
     async def _send_gathered(self) -> None:
         """Before edits are waited for that other processes have: these may wait for ours."""
         if not self._on_their_way:
+            await self._put_all_again()
             await self._send_rest()
 
     async def _send_rest(self) -> None:
@@ -111,12 +112,17 @@ class BatchDriver:
         """Put edits into other batches whose batch failed as a whole, until no batch is left that may."""
         call = self.call
         while call.under_way or call.again:
-            again, call.again = call.again, []
-            for prepared, rounds in again:
-                await self._put_again(prepared, rounds)
+            is_any = await self._put_all_again()
             await self._send_rest()
-            if not again and call.under_way:
+            if not is_any and call.under_way:
                 await call.wait_for_change()
+
+    async def _put_all_again(self) -> bool:
+        """Put those into files that are to be; whether there were any."""
+        again, self.call.again = self.call.again, []
+        for prepared, rounds in again:
+            await self._put_again(prepared, rounds)
+        return bool(again)
 
     async def _referred(self, prepared: PreparedEdit | EditOutcome) -> tuple[PreparedEdit, References] | None:
         """An edit that is to be sent with its pictures on the server; None for one that ended."""
@@ -216,6 +222,7 @@ class BatchDriver:
     async def _create(self, part: OpenPart) -> None:
         """Create the batch of a file, and begin to bring it to its end."""
         call = self.call
+        self._set_stale_aside(part)
         number = call.memory.book.last + 1
         created = None
         try:
@@ -232,6 +239,13 @@ class BatchDriver:
             call.progress.pop("", None)
         if created is not None:
             self._follow(*created)
+
+    def _set_stale_aside(self, part: OpenPart) -> None:
+        """Put rows aside whose pictures do not stay long enough on the server: they go into another file."""
+        stock, now = self.call.memory.book.stock, self.call.run.client.clock.now()
+        stale = [row for row in part.rows if not stock.stays(row.needs, now=now)]
+        self.call.again += [(self.call.edits[row.item], row.rounds) for row in stale]
+        part.rows = [row for row in part.rows if row not in stale]
 
     def _follow(self, record: BatchRecord, batch: Batch | None) -> None:
         self._group.start_soon(BatchFollower(self.call, record, batch).to_its_end)

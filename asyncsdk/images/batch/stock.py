@@ -7,6 +7,7 @@ its batch has ended, which takes a day and more; and nothing of ours is left the
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 
 from attrs import define, field, frozen
 
@@ -42,6 +43,14 @@ class PictureStock:
         if picture is None or (picture.expires_at is not None and picture.expires_at - now <= LEAST_LEFT):
             return None
         return picture
+
+    def stays(self, file_ids: Iterable[str], *, now: float) -> bool:
+        """Whether all of these stay long enough for a batch that is created now."""
+        known = [self._all.get(file_id) for file_id in file_ids]
+        return all(
+            picture is not None and (picture.expires_at is None or picture.expires_at - now > LEAST_LEFT)
+            for picture in known
+        )
 
     def need(self, file_id: str, batch: str) -> None:
         """A line of this batch, which has not ended, refers to the file."""
