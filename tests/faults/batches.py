@@ -102,7 +102,6 @@ class DeathAt:
         _wrap(Client, "send", lambda _, request, **__: request.name, come_to)
         _wrap(Client, "receive", lambda _, request, *__, **___: request.name, come_to)
         _wrap(FileLedger, "note", lambda _, *facts: facts[-1]["t"] if facts else "", come_to)
-        _wrap(FileLedger, "put_in_batch", lambda *_: "rows", come_to)
         _wrap(FileLedger, "end", lambda _, __, status, **___: f"end {status}", come_to)
         give_name: Any = PictureDraft.give_name
 

@@ -12,7 +12,7 @@ STEPS = [
     "after batches",
     "after POST /files",
     "after uploaded",
-    "after rows",
+    "after batched",
     "before POST /batches",  # what is written down and was never sent can't be known: uncertain, and not sent again
     "after POST /batches",
     "after created",
