@@ -5,18 +5,32 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import pytest
 
-from asyncsdk import Client, ConfigurationError, EditError, ImageEdit, ImageEditor, LimitReachedError
+from asyncsdk import (
+    Client,
+    ConfigurationError,
+    EditError,
+    ImageEdit,
+    ImageEditor,
+    LimitReachedError,
+    RemoteError,
+    SaveError,
+)
+from asyncsdk.remote import writing
+from asyncsdk.remote.address import RemoteAddress
+from asyncsdk.remote.stores import RemoteStores
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.timing import Timing
+from tests.buckets import Bucket
 from tests.stories.batches import (
     MODEL,
     POLL,
     QUICK,
     batch,
-    changed,
     direct,
     edits,
     ended,
@@ -254,13 +268,25 @@ async def _never(*_: object) -> bool:
     return False
 
 
-async def test_a_picture_that_was_saved_and_not_recorded_is_not_saved_again(
-    editor: ImageEditor, client: Client, server: LocalServer, out: Path
+async def test_pictures_go_to_a_bucket_and_wait_here_while_it_takes_none(
+    client: Client, server: LocalServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await batch(editor, edits(2), out, detach=True)
-    await changed(server, client, lambda content: content)
-    kept: dict[str, bytes] = {}
-    await batch(editor, edits(2), out / "other", ledger=out / ".asyncsdk", detach=True)
-    kept = {path.name: path.read_bytes() for path in (out / "other").glob("*.png")}
-    assert len(kept) == 2
-    assert not list((out / ".asyncsdk").glob("replaced/*"))
+    bucket = Bucket(f"memory://{uuid4().hex}", RemoteStores())
+    editor = ImageEditor(client, remote_options=bucket.stores)
+    where: Any = {"out": f"{bucket.url}/out/", "ledger": tmp_path / "ledger"}
+    put = writing.put
+
+    async def putting(address: RemoteAddress, *arguments: Any, **options: Any) -> str | None:
+        if address.name.endswith(".png"):
+            raise RemoteError(f"{address.store} denies access.", url=address.shown, reason="denied")
+        return await put(address, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(writing, "put", putting)
+        with pytest.raises(SaveError, match="could not be put"):
+            await batch(editor, edits(3), **where)
+    found, _ = await batch(editor, edits(3), **where)
+    assert sorted(statuses(found).values()) == ["done", "done", "skipped"]
+    assert all(outcome.objects[0].endswith(f"/out/{name}.png") for name, outcome in found.items())
+    assert server.edits.edits == 3
+    assert ours(server) == []
