@@ -64,6 +64,8 @@ if TYPE_CHECKING:
     from asyncsdk.file_filter import FileFilter
     from asyncsdk.file_jobs import DeletedFile, FilesDeleted
     from asyncsdk.http.connection import create_ssl_context
+    from asyncsdk.images.batch.outcomes import BatchOutcomes
+    from asyncsdk.images.batch.progress import BatchProgress
     from asyncsdk.images.bulk.outcomes import Outcomes
     from asyncsdk.images.bulk.preview import EditPlan
     from asyncsdk.images.costs.money import CostRange
@@ -105,8 +107,10 @@ __all__ = [
     "AuthenticationError",
     "BadRequestError",
     "Batch",
+    "BatchOutcomes",
     "BatchProblem",
     "BatchProblems",
+    "BatchProgress",
     "BatchRequestCounts",
     "CachedKey",
     "CertificateError",
@@ -260,6 +264,8 @@ _HOMES = {
     "images.ledger.progress": ("LedgerProgress",),
     "images.outcome": ("EditOutcome", "Problem"),
     "error_details": ("LedgerDamage",),
+    "images.batch.outcomes": ("BatchOutcomes",),
+    "images.batch.progress": ("BatchProgress",),
     "images.bulk.outcomes": ("Outcomes",),
     "images.bulk.preview": ("EditPlan",),
     "images.result": ("EditResult",),

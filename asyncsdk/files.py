@@ -70,7 +70,8 @@ async def in_thread(
     return await _submitted(_READING if pool is None else pool, partial(job, *arguments), again)
 
 
-async def _saving(job: Callable[..., T], *arguments: Any, again: Again | None = None) -> T:
+async def in_saving_thread(job: Callable[..., T], *arguments: Any, again: Again | None = None) -> T:
+    """Run `job`, which writes, in a thread, as `in_thread` does: a cancelled caller waits for what it has begun."""
     return await _submitted(_SAVING, partial(job, *arguments), again)
 
 
@@ -90,11 +91,11 @@ async def stream_to(
     draft = Draft(Path(path), mode=mode, below=below)
     try:
         async for chunk in chunks:
-            await _saving(draft.append, chunk)
-        size, _ = await _saving(draft.keep)
+            await in_saving_thread(draft.append, chunk)
+        size, _ = await in_saving_thread(draft.keep)
     except BaseException:
         with anyio.move_on_after(0.5, shield=True):
-            await _saving(draft.drop)
+            await in_saving_thread(draft.drop)
         raise
     return size
 
@@ -124,12 +125,12 @@ async def save(
 
     async def job() -> OSError | None:  # a draft that failed is dropped: each attempt has its own
         draft = Draft(target, drafts, mode=mode, below=below)
-        return await _saving(partial(draft.save, content, overwrite=overwrite), again=again)
+        return await in_saving_thread(partial(draft.save, content, overwrite=overwrite), again=again)
 
     doubt = await patiently(job, again)
     on_saved()
     while doubt is not None and await again(doubt):
-        doubt = await _saving(_doubt, target, again=again)
+        doubt = await in_saving_thread(doubt_about, target, again=again)
     return doubt
 
 
@@ -155,7 +156,7 @@ def make_directory(path: Path, below: Path | None = None) -> None:
 
 async def make_writable(folder: Path) -> None:
     """Make a directory and its missing parents, and check with a temporary file that it is writable. Raises OSError."""
-    await _saving(_make_writable, folder)
+    await in_saving_thread(_make_writable, folder)
 
 
 def clear_drafts(folder: Path) -> None:
@@ -191,7 +192,7 @@ async def below(folder: Path) -> list[Path]:
 async def remove(paths: Iterable[Path]) -> None:
     """Remove files, if they are there. Raises OSError."""
     for path in paths:
-        await _saving(partial(path.unlink, missing_ok=True))
+        await in_saving_thread(partial(path.unlink, missing_ok=True))
 
 
 async def no_directories(paths: Iterable[Path]) -> list[Path]:
@@ -207,7 +208,7 @@ async def move(path: Path, target: Path, *, below: Path | None = None, again: Ag
     Raises OSError: FileExistsError where something is at `target`.
     """
     again = again or Waiting().again
-    await patiently(partial(_saving, _move, path, target, below, again=again), again)
+    await patiently(partial(in_saving_thread, _move, path, target, below, again=again), again)
 
 
 def _read(path: str | os.PathLike[str], limit: int) -> bytes:
@@ -261,7 +262,7 @@ def _has_content(path: Path) -> bool:
 
 def _move(path: Path, target: Path, below: Path | None) -> None:
     make_directory(target.parent, below)
-    _name(path, target)
+    name_file(path, target)
     path.unlink(missing_ok=True)
 
 
@@ -292,7 +293,7 @@ class Draft:
                 disk.sync(fd)
                 size = os.fstat(fd).st_size
             self.path.replace(self.target)
-        return size, _doubt(self.target)  # not within the turn: a sync that hangs would hold up `drop`
+        return size, doubt_about(self.target)  # not within the turn: a sync that hangs would hold up `drop`
 
     def save(self, content: bytes, *, overwrite: bool) -> OSError | None:
         """Write and move it at once; it is dropped where that fails."""
@@ -304,12 +305,12 @@ class Draft:
                     make_directory(self.target.parent, self.below)
                 if overwrite:
                     return _replace(self.path, self.target)
-                _name(self.path, self.target)
+                name_file(self.path, self.target)
         except BaseException:
             self.drop()
             raise
         self.drop()  # a second name of the saved file; where that fails, `clear_drafts` removes it
-        return _doubt(self.target)
+        return doubt_about(self.target)
 
     @contextmanager
     def _named_errors(self) -> Iterator[None]:
@@ -356,7 +357,7 @@ def _refuse_special(target: Path) -> None:
             raise OSError(errno.EINVAL, "not a regular file", str(target))
 
 
-def _name(path: Path, target: Path) -> None:
+def name_file(path: Path, target: Path) -> None:
     """Give the file at `path` the name `target`, which must not exist; `path` may remain as a second name.
 
     A hard link is atomic; some file systems have none.
@@ -383,7 +384,7 @@ def _replace(draft: Path, target: Path) -> OSError | None:
     return None
 
 
-def _doubt(target: Path) -> OSError | None:
+def doubt_about(target: Path) -> OSError | None:
     """What the disk reports where the name of `target`, which is there, may not survive a power cut."""
     try:
         disk.sync_directory(target.parent)

@@ -30,6 +30,8 @@ class Timing:
     file_search: float = 30.0  # a server may list a file later than it makes it
     file_search_interval: float = 2.0  # the whole list is read each time
     file_answer: float = 60.0  # once the connection of a POST /files is lost, for a server that is still at work on it
+    batch_search: float = 60.0  # for a batch whose create was lost: a server may list it later than it makes it
+    batch_search_interval: float = 5.0  # between two looks at the list of batches
     final_write: float = 10.0  # once a run is left, for pictures and for the ledger; a disk that hangs may take longer
 
 

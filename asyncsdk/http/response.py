@@ -75,7 +75,7 @@ class Response:
 
     call: PreparedRequest
     _response: aiohttp.ClientResponse = field(repr=False)
-    _redactor: Redactor
+    redactor: Redactor
     headers: Mapping[str, str] = field(init=False, repr=False)
     _inflater: Inflater | None = field(init=False, repr=False)
     _waits: _Waits = field(init=False, repr=False)
@@ -100,7 +100,7 @@ class Response:
 
     def shown(self, text: str) -> str:
         """`text` of the response without secrets."""
-        return self._redactor.clean(text)
+        return self.redactor.clean(text)
 
     @property
     def _is_there(self) -> bool:
@@ -150,7 +150,7 @@ class Response:
             else:
                 async with asyncio.timeout(seconds):
                     body = await self._whole(most=most)
-        return read_response(model, self.status, self.headers, body, request=self.call.name, redactor=self._redactor)
+        return read_response(model, self.status, self.headers, body, request=self.call.name, redactor=self.redactor)
 
     def messages(self, wanted: int = 0) -> Messages:
         """Its messages as the response to an edit for `wanted` images."""
@@ -158,7 +158,7 @@ class Response:
             request=self.call.name,
             status=self.status,
             headers=self.headers,
-            redactor=self._redactor,
+            redactor=self.redactor,
             wanted=wanted,
         )
 
@@ -172,7 +172,7 @@ class Response:
                     if len(body) >= SMALL:
                         break
         text = text_of(bytes(body[:SMALL]))
-        shown = self._redactor.clean_end(self.shown(text)).encode("utf-8", "replace")
+        shown = self.redactor.clean_end(self.shown(text)).encode("utf-8", "replace")
         return status_error(self.status, self.headers, shown, request=self.call.name)
 
     async def leave(self) -> None:
@@ -254,6 +254,11 @@ class Stream(AsyncIterator[bytes]):
     @property
     def request_id(self) -> str | None:
         return self._response.headers.get("x-request-id")
+
+    @property
+    def redactor(self) -> Redactor:
+        """Removes the secrets of the request from what the server may have echoed."""
+        return self._response.redactor
 
     def messages(self, wanted: int) -> Messages:
         """Its messages as the response to an edit for `wanted` images."""

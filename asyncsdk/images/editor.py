@@ -3,46 +3,41 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Unpack
 
 from attrs import define, evolve, field
 
 from asyncsdk import tasks
 from asyncsdk.client import Client
-from asyncsdk.errors import ConfigurationError
 from asyncsdk.given import wrong_type
-from asyncsdk.images.bucket import Where, target_of
-from asyncsdk.images.bulk.concurrency import check_concurrency, possible
+from asyncsdk.images.arguments import edit_of, ledger_for, policy_of
+from asyncsdk.images.batch.call import batch_outcomes
+from asyncsdk.images.batch.options import BatchOptions
+from asyncsdk.images.batch.outcomes import BatchOutcomes
+from asyncsdk.images.bucket import Where
+from asyncsdk.images.bulk.concurrency import check_concurrency
 from asyncsdk.images.bulk.delivery import Save
-from asyncsdk.images.bulk.intake import EditIntake, Intake, as_sent, read_and_check
-from asyncsdk.images.bulk.model_ends import ModelEnds
-from asyncsdk.images.bulk.outcomes import Outcomes, outcomes_of
-from asyncsdk.images.bulk.policy import Limits, OnUncertain, Policy, cost_limit
+from asyncsdk.images.bulk.outcomes import Outcomes
+from asyncsdk.images.bulk.policy import Limits, OnUncertain, cost_limit
 from asyncsdk.images.bulk.preview import EditPlan, PlanBuilder
-from asyncsdk.images.bulk.run import BulkRun
 from asyncsdk.images.costs.planned import PlannedCosts
-from asyncsdk.images.costs.pricing import Pricing
-from asyncsdk.images.costs.table import Prices, current_prices, today
+from asyncsdk.images.costs.table import Prices, today
 from asyncsdk.images.dask.travel import absolute
 from asyncsdk.images.edit import EditFields, ImageEdit, Picture
 from asyncsdk.images.idempotency import checked_header
-from asyncsdk.images.ledger.file import FileLedger
-from asyncsdk.images.ledgers import ChosenLedger, LedgerPlace, database_of, directory_of, ledger_from, limits_with
-from asyncsdk.images.pictures import LoadedEdit
-from asyncsdk.images.rate_pool import check_pool, limiter_of
+from asyncsdk.images.ledgers import ChosenLedger, ledger_from, limits_with
 from asyncsdk.images.result import EditResult
+from asyncsdk.images.runs import EditRuns
 from asyncsdk.images.sending import Event, Flight, send, streaming
-from asyncsdk.images.target import Target
 from asyncsdk.ratelimit import INPUT_IMAGES
 from asyncsdk.remote.stores import RemoteStores
 
 if TYPE_CHECKING:
     from distributed import Client as DaskClient
 
-    from asyncsdk.images.ledger.shared import SharedLedger
 
 logger = logging.getLogger(__name__)
 
@@ -68,12 +63,18 @@ class ImageEditor:
     remote_options: Mapping[str, Any] | RemoteStores | None = field(default=None, kw_only=True, repr=False)
     prices: Prices | None = field(default=None, kw_only=True, repr=False)
     idempotency_header: str | None = field(default=None, kw_only=True, converter=checked_header)
-    _stores: RemoteStores = field(init=False, repr=False)
+    _runs: EditRuns = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.client, Client):
             raise wrong_type("the client of an ImageEditor", self.client, "a Client")
-        self._stores = RemoteStores.of(self.remote_options)
+        self._runs = EditRuns(
+            client=self.client,
+            check=self.check,
+            stores=RemoteStores.of(self.remote_options),
+            prices=self.prices,
+            idempotency_header=self.idempotency_header,
+        )
 
     async def edit(
         self,
@@ -107,8 +108,8 @@ class ImageEditor:
             ChargeUnknownError: The edit was sent and no usable image came: it may have been paid.
             APIError: Any other failure, such as ModerationBlockedError. Nothing was paid.
         """
-        edit = _edit_of(image, prompt, fields)
-        loaded = await self._loaded(edit, check=check)
+        edit = edit_of(image, prompt, fields)
+        loaded = await self._runs.loaded(edit, check=check)
         flight = Flight()
         with flight.warning_if_cancelled():
             retry = flight.retry(self.client.max_retries)
@@ -141,8 +142,8 @@ class ImageEditor:
             ChargeUnknownError: The stream ended without a completed image: it may have been paid.
             Exception: Otherwise as `edit` does.
         """
-        edit = evolve(_edit_of(image, prompt, fields), stream=True)
-        loaded = await self._loaded(edit, check=check)
+        edit = evolve(edit_of(image, prompt, fields), stream=True)
+        loaded = await self._runs.loaded(edit, check=check)
         async with streaming(self.client, loaded, flight=Flight(), timeout=timeout) as events:
             yield events
 
@@ -208,73 +209,73 @@ class ImageEditor:
             LedgerError: The ledger can't be used; when entered, before anything is sent.
         """
         check_concurrency(concurrency)
-        policy = _policy(on_uncertain, redo, redo_before, only, verify=verify)
+        asks_again = self.idempotency_header is not None
+        policy = policy_of(on_uncertain, redo, redo_before, only, verify=verify, asks_again=asks_again)
         out = out if dask is None else absolute(out)
-        target, place = self._places(out, _ledger_for(out, save, ledger), accept_damage=accept_damage, pool=rate_pool)
+        target, place = self._runs.places(
+            out, ledger_for(out, save, ledger), accept_damage=accept_damage, pool=rate_pool
+        )
         rest: Any = {"rate": images_per_minute, "save": save, "concurrency": concurrency, "check": check, "dask": dask}
         limits = Limits(max_edits, max_tokens, max_cost=cost_limit(max_cost))
-        return self._running(edits, target, place, policy=policy, limits=limits, **rest)
+        return self._runs.running(edits, target, place, policy=policy, limits=limits, **rest)
 
-    def _places(
-        self, out: Where | None, ledger: ChosenLedger, *, accept_damage: bool = False, pool: str | None = None
-    ) -> tuple[Target | None, LedgerPlace | None]:
-        """Where the pictures of a run go, and where its ledger is, if anywhere. Raises ConfigurationError."""
-        target = target_of(out, None if ledger is None else directory_of(ledger, None), self._stores)
-        check_pool(pool, ledger)
-        if out is None and ledger is None:
-            return target, None
-        idle = self.client.timing.thread_idle
-        return target, _place(target, out, ledger, accept_damage=accept_damage, idle=idle, rate_pool=pool)
-
-    @asynccontextmanager
-    async def _running(
+    def edit_batch(
         self,
         edits: Edits,
-        target: Target | None,
-        place: LedgerPlace | None,
         *,
-        policy: Policy,
-        limits: Limits,
-        rate: float | None,
-        save: Save | None,
-        concurrency: int,
-        check: bool | None,
-        dask: DaskClient | str | None,
-    ) -> AsyncIterator[Outcomes]:
-        async with AsyncExitStack() as stack:
-            pricing = await self._pricing(limits)
-            if dask is not None:
-                from asyncsdk.images.dask.driver import driving
+        out: Where,
+        ledger: ChosenLedger = None,
+        batch_size: int | None = None,
+        poll: float | None = None,
+        detach: bool = False,
+        keep_files: bool = False,
+        on_uncertain: OnUncertain = "report",
+        redo: Collection[str] = (),
+        redo_before: float | None = None,
+        only: Collection[str] | None = None,
+        max_edits: int | None = None,
+        max_tokens: int | None = None,
+        accept_damage: bool = False,
+        check: bool | None = None,
+    ) -> AbstractAsyncContextManager[BatchOutcomes]:
+        """Run many edits by the Batch API, for half the price, within a day: used as `edit_many`, with its ledger.
 
-                common: Any = {
-                    "policy": policy,
-                    "limits": limits,
-                    "rate": rate,
-                    "concurrency": concurrency,
-                    "save": save,
-                }
-                common |= {"checked": self.check if check is None else check, "pricing": pricing}
-                common |= {"editor": {"idempotency_header": self.idempotency_header}}
-                how = driving(dask, self.client, edits, target, place, stores=self._stores, **common)
-                yield await stack.enter_async_context(how)
-                return
-            ledger = None if place is None else await stack.enter_async_context(place.open())
-            if target is not None and ledger is not None:
-                await target.prepare(ledger)
-            limits = limits_with(limits, ledger, pricing)
-            run = BulkRun(
-                client=self.client,
-                intake=await self._intake(policy, target, ledger, limits, pricing, check=check, few=concurrency),
-                limiter=await stack.enter_async_context(limiter_of(place, ledger, per_minute=rate)),
-                limits=limits,
-                ledger=ledger,
-                save=save,
-                concurrency=await possible(concurrency),
-                pricing=pricing,
-                ends=ModelEnds.of(self.client, edits, rate),
-                idempotency_header=self.idempotency_header,
-            )
-            yield await stack.enter_async_context(outcomes_of(run, edits))
+        Each picture is uploaded once, the edits go into batches, and results are saved as their files are read. The
+        same call, made again, resumes a killed one at any moment; it never creates a batch twice. What `edit_many` did
+        with this ledger is not sent, and the other way round.
+
+        Args:
+            edits: As for `edit_many`, but not endless. Each needs a `model`.
+            out: As for `edit_many`.
+            ledger: As for `edit_many`.
+            batch_size: The most edits of a batch, 1 to 50,000. None: as many as the API takes, and a GiB of pictures.
+            poll: Seconds between two looks at a batch. None: 5, growing to 60.
+            detach: Leave once all batches are created: the same call collects what has ended by then.
+            keep_files: Leave the files on the server: pictures, requests and results.
+            on_uncertain: As for `edit_many`, for edits that may be paid by an earlier run.
+            redo: As for `edit_many`.
+            redo_before: As for `edit_many`.
+            only: As for `edit_many`. Batches that have not ended are collected whatever it is.
+            max_edits: As for `edit_many`.
+            max_tokens: As for `edit_many`; what batches under way use is not known yet.
+            accept_damage: As for `edit_many`.
+            check: Overrides the editor's `check`.
+
+        Returns:
+            A context manager of `BatchOutcomes`, which raises what stops a run.
+
+        Raises:
+            ConfigurationError: An argument is wrong, at once; `out`, when entered.
+            RemoteError: The bucket can't be reached; when entered.
+            LedgerError: The ledger can't be used; when entered, before anything is sent.
+        """
+        options = BatchOptions(size=batch_size, poll=poll, detach=detach, keep_files=keep_files)
+        policy = policy_of(on_uncertain, redo, redo_before, only)
+        target, place = self._runs.places(out, ledger_for(out, None, ledger), accept_damage=accept_damage)
+        assert target is not None and place is not None  # noqa: S101, PT018 - for the type checker: `out` is given
+        run: Any = {"intake": partial(self._runs.intake, policy, target, check=check), "pricing": self._runs.pricing}
+        limits = Limits(max_edits, max_tokens)
+        return batch_outcomes(self.client, edits, target, place, limits=limits, options=options, **run)
 
     async def plan(
         self,
@@ -319,101 +320,20 @@ class ImageEditor:
         """
         INPUT_IMAGES.checked(images_per_minute)  # as a run does
         limits = Limits(max_edits, max_tokens, max_cost=cost_limit(max_cost))
-        policy = _policy(on_uncertain, redo, redo_before, only, verify=verify)
-        pricing = await self._pricing(limits)
+        asks_again = self.idempotency_header is not None
+        policy = policy_of(on_uncertain, redo, redo_before, only, verify=verify, asks_again=asks_again)
+        pricing = await self._runs.pricing(limits)
         chosen = None if out is None and ledger is None else ledger_from(ledger)
-        target, place = self._places(out, chosen)
+        target, place = self._runs.places(out, chosen)
         async with AsyncExitStack() as stack:
             known = None if place is None else await stack.enter_async_context(place.look())
             if target is not None:
                 await target.look()
             limits = limits_with(limits, known, pricing)
-            intake = await self._intake(policy, target, known, limits, pricing, check=check)
+            intake = await self._runs.intake(policy, target, known, limits, pricing, check=check)
             costs = PlannedCosts(pricing, today())
             builder = PlanBuilder(limits.allowed, costs, limits.room)
             async with aclosing(tasks.walk(edits)) as all_, aclosing(intake.in_turn(all_)) as source:
                 async for edit in source:
                     builder.count(await intake.prepare(edit))
             return builder.plan(images_per_minute, damage=() if known is None else known.damage)
-
-    async def _pricing(self, limits: Limits) -> Pricing:
-        """The prices of a run. Raises ConfigurationError."""
-        return Pricing(await current_prices(self.prices), is_limited=limits.max_cost is not None)
-
-    async def _intake(
-        self,
-        policy: Policy,
-        target: Target | None,
-        ledger: FileLedger | SharedLedger | None,
-        limits: Limits,
-        pricing: Pricing,
-        *,
-        check: bool | None,
-        few: int = 1,
-    ) -> EditIntake:
-        checked = self.check if check is None else check
-        if self.idempotency_header is not None:
-            policy = evolve(policy, now=time.time())
-        if ledger is not None and policy.redo:
-            policy = evolve(policy, redo_before=await ledger.redo_before(policy.redo_before))
-        common: Any = {"policy": policy, "checked": checked, "target": target, "stores": self._stores}
-        if ledger is None or isinstance(ledger, FileLedger):
-            return Intake(ledger=ledger, **common)
-        from asyncsdk.images.bulk import shared_intake  # a run of one machine does not load it
-
-        few = min(few, shared_intake.MOST_CLAIMED)
-        return shared_intake.SharedIntake(ledger=ledger, limits=limits, pricing=pricing, few=few, **common)
-
-    async def _loaded(self, edit: ImageEdit, *, check: bool | None) -> LoadedEdit:
-        checked = self.check if check is None else check
-        return await as_sent(await read_and_check(edit, checked=checked, stores=self._stores), checked=checked)
-
-
-def _edit_of(image: Any, prompt: str | None, fields: EditFields) -> ImageEdit:
-    if isinstance(image, ImageEdit):
-        if prompt is not None or fields:
-            raise TypeError("an ImageEdit has its own prompt and fields: pass either it or them")
-        return image
-    if prompt is None:
-        raise TypeError("an edit needs a prompt")
-    return ImageEdit(image=image, prompt=prompt, **fields)
-
-
-def _policy(
-    on_uncertain: OnUncertain,
-    redo: Collection[str],
-    before: float | None,
-    only: Collection[str] | None,
-    *,
-    verify: bool = False,
-) -> Policy:
-    before = time.time() if before is None else before
-    return Policy(on_uncertain=on_uncertain, redo=redo, redo_before=before, only=only, verify=verify)
-
-
-def _ledger_for(out: Where | None, save: Save | None, ledger: ChosenLedger) -> ChosenLedger:
-    """The ledger of a run that keeps its pictures this way; None for one beside them, and where none are kept.
-
-    Raises ConfigurationError for a ledger without a place for pictures, and for `save` alone without a ledger.
-    """
-    if out is None and save is None and ledger is None:
-        return None
-    chosen = ledger_from(ledger)
-    if out is None and save is None:
-        raise ConfigurationError(
-            "ledger= needs out= or save=: without them edits would be recorded as done, and no picture is kept. "
-            "Nothing was sent."
-        )
-    if out is None and chosen is None:
-        raise ConfigurationError(
-            "save= needs ledger=, which remembers what was saved: a directory, or a database. Nothing was sent."
-        )
-    return chosen
-
-
-def _place(target: Target | None, out: Where | None, ledger: ChosenLedger, **rest: Any) -> LedgerPlace:
-    """Where the ledger is of a run whose pictures go to `target`."""
-    near = None if target is None or target.is_elsewhere else target.directory
-    shown = None if target is None else target.where if target.is_elsewhere else str(out)
-    directory, shared = directory_of(ledger, near), database_of(ledger)
-    return LedgerPlace(directory=directory, shared=shared, out=shown, is_remote=near is None, **rest)

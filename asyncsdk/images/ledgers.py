@@ -88,15 +88,16 @@ class LedgerPlace:
     idle: float = DEFAULT_TIMING.thread_idle
 
     @asynccontextmanager
-    async def open(self) -> AsyncIterator[FileLedger | SharedLedger]:
+    async def open(self, *, for_batches: bool = False) -> AsyncIterator[FileLedger | SharedLedger]:
         """Own it, or join the run that has it, for the length of the block. Raises LedgerError."""
         if self.shared is None:
-            async with open_ledger(self.directory, accept_damage=self.accept_damage, idle=self.idle) as ledger:
+            options: dict[str, Any] = {"accept_damage": self.accept_damage, "idle": self.idle}
+            async with open_ledger(self.directory, for_batches=for_batches, **options) as ledger:
                 yield ledger
             return
         with worded(self.directory):
             await files.in_thread(make_place, self.directory)
-        options: dict[str, Any] = {"asyncsdk": __version__} | ({} if self.out is None else {"out": self.out})
+        options = {"asyncsdk": __version__} | ({} if self.out is None else {"out": self.out})
         async with self.shared.open(self.directory, options) as shared:
             if shared.hosts - {this_host()} and not self.is_remote:
                 logger.warning(_SPREAD, ", ".join(sorted(shared.hosts - {this_host()})), self.out or "their place")

@@ -14,7 +14,7 @@ from asyncsdk.models import Usage
 if TYPE_CHECKING:
     from asyncsdk.images.result import EditResult
 
-Status = Literal["done", "failed", "refused", "uncertain", "skipped"]
+Status = Literal["done", "failed", "refused", "uncertain", "skipped", "batched"]
 
 
 def _texts(values: Iterable[object]) -> tuple[str, ...]:
@@ -57,7 +57,8 @@ class EditOutcome:
         id: Its name: its own `id`, or the one that it was given.
         status: *done*; *skipped*: an earlier run did it, nothing was sent; *failed*: nothing was paid, the next run
             tries again; *refused*: the picture, the prompt or a field is not accepted and would not be later;
-            *uncertain*: its response was lost and it may have been paid, or it is paid and not wholly saved.
+            *uncertain*: its response was lost and it may have been paid, or it is paid and not wholly saved;
+            *batched*: it is in a batch that has not ended, and nothing else was sent; `edit_batch` collects it.
         files: Its pictures on disk.
         objects: Its pictures in a bucket, by their URLs, where `out` is one.
         displaced: Older pictures of that name, where they are now.

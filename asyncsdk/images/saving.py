@@ -93,6 +93,10 @@ class FileWriter:
         if doubt is not None:
             self.doubts.append(doubt)
 
+    async def has(self, path: Path, content: bytes) -> bool:  # noqa: ARG002 - for those that save again
+        """Whether `content` is at `path` already, saved by an earlier run that was not recorded."""
+        return False
+
     async def move(self, path: Path, target: Path) -> None:
         """Move a file. Raises OSError: FileExistsError where something is at `target`."""
         below = self.below if self.drafts is None else self.drafts.parent  # a ledger's directory, if it is in there
@@ -244,6 +248,9 @@ class Saving:
         if self.place is None:
             return
         try:
+            if await self._way.has(path := self.place.path(number, content), content):
+                self._note(number, path)
+                return
             self._at = self._at or await self._cleared(self.place)
             await self._write(self._at, number, content)
         except Exception as error:  # noqa: BLE001 - such as a thread that can't be had
@@ -258,7 +265,7 @@ class Saving:
         if self.if_taken == "beside":
             return await self._free(place, range(len(self.response.data)))
         if self.if_taken == "move aside":
-            moved = await move_existing_aside(place, self.names, self._way)
+            moved = await move_existing_aside(place, self.names, self._way, spare=self.files)
             self.displaced += [place.directory / now for now in moved.values()]
             if self.moved is not None:
                 await self.moved(moved)
@@ -345,13 +352,17 @@ def _make_private(folder: Path, below: Path | None) -> None:
             disk.sync_directory(path.parent)
 
 
-async def move_existing_aside(place: Destination, pictures: int, way: FileWriter) -> dict[str, str]:
-    """Move what is at `place` into `.asyncsdk/replaced`, under names that contain the time.
+async def move_existing_aside(
+    place: Destination, pictures: int, way: FileWriter, *, spare: Iterable[Path] = ()
+) -> dict[str, str]:
+    """Move what is at `place`, but for `spare`, into `.asyncsdk/replaced`, under names that contain the time.
 
     Returns where each was and where it is now, below the directory. What can't be moved stays where it is.
     """
     moved = {}
     for path in await files.existing(place.paths(pictures), again=way.again):
+        if path in spare:
+            continue
         was = PurePath(path.relative_to(place.directory))
         with suppress(OSError):
             moved[was.as_posix()] = (await _aside(place.directory, was, way)).as_posix()

@@ -16,7 +16,8 @@ def statement(name: str) -> str:
 
 def first_version(name: str) -> int:
     """The version of the schema from which on a statement can run."""
-    return 3 if name.startswith("pool_") else 4 if name.startswith(("edit_", "ledger_")) else 1
+    prefix = name.partition("_")[0]
+    return {"pool": 3, "edit": 4, "ledger": 4, "batch": 5}.get(prefix, 1)
 
 
 def schema_steps(made: int | None, wanted: int) -> list[str]:

@@ -80,14 +80,22 @@ def is_intact(line: bytes) -> bool:
     return checksum is not None and int(checksum[1], 16) == zlib.crc32(line[: checksum.start()])
 
 
-def encode_head(*, at: float, host: str, pid: int, home: Home | None = None, due: float | None = None) -> bytes:
+def encode_head(
+    *,
+    at: float,
+    host: str,
+    pid: int,
+    home: Home | None = None,
+    due: float | None = None,
+    version: int = VERSION,
+) -> bytes:
     """Return a segment's first line: the format's version, the process that writes it, since when, and where.
 
     One that is whole, and will not be appended to, says when it is `due` to be looked through for what is of no use.
     """
     place = {} if home is None else {"folder": home.folder, "inode": home.inode}
     whole = {} if due is None else {"due": iso(due)}
-    return encode_line({"t": "segment", "v": VERSION, "at": iso(at), "host": host, "pid": pid, **place, **whole})
+    return encode_line({"t": "segment", "v": version, "at": iso(at), "host": host, "pid": pid, **place, **whole})
 
 
 def home_of(data: bytes) -> Home | None:
@@ -123,32 +131,34 @@ def iso(at: float) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def read_lines(lines: Iterable[bytes], accept: Callable[[bytes, dict[str, Any]], object]) -> Iterator[DamagedLine]:
+def read_lines(
+    lines: Iterable[bytes], accept: Callable[[bytes, dict[str, Any]], object], *, newest: int = VERSION
+) -> Iterator[DamagedLine]:
     """Pass each line and its fields to `accept`, in order, and yield those that are damaged.
 
     What `accept` raises Damaged, KeyError, TypeError, ValueError or OverflowError for is not a fact. Facts that follow
-    a missing newline are still read. Raises NewerVersionError where the segment is newer than this program.
+    a missing newline are still read. Raises NewerVersionError where the segment is of a version above `newest`.
     """
     for number, ended in enumerate(lines, start=1):
         line = ended.removesuffix(b"\n")
-        if line and not _read(line, accept):
-            unread = b"".join(_unread(line, accept))
+        if line and not _read(line, accept, newest):
+            unread = b"".join(_unread(line, accept, newest))
             torn = not ended.endswith(b"\n") and line.endswith(unread) and not unread.strip(_PRINTABLE)
             yield DamagedLine(number, unread, torn)
 
 
-def _unread(line: bytes, accept: Callable[[bytes, dict[str, Any]], object]) -> Iterator[bytes]:
+def _unread(line: bytes, accept: Callable[[bytes, dict[str, Any]], object], newest: int) -> Iterator[bytes]:
     """The pieces that are not facts, of a line that lost its newlines and may contain several."""
     for piece in _LINE_START.split(line):
         end = piece.rfind(b'"}') + 2 if b'"}' in piece else len(piece)
         fact, after = piece[:end], piece[end:]
-        if not _read(fact, accept):
+        if not _read(fact, accept, newest):
             yield piece
         elif after.strip():
             yield after
 
 
-def _read(line: bytes, accept: Callable[[bytes, dict[str, Any]], object]) -> bool:
+def _read(line: bytes, accept: Callable[[bytes, dict[str, Any]], object], newest: int) -> bool:
     try:
         fields = decode_line(line)
         if fields.get("t") != "segment":
@@ -156,15 +166,15 @@ def _read(line: bytes, accept: Callable[[bytes, dict[str, Any]], object]) -> boo
             return True
     except (KeyError, TypeError, ValueError, OverflowError):
         return False
-    return _check_version(fields)
+    return _check_version(fields, newest)
 
 
-def _check_version(head: Mapping[str, Any]) -> bool:
-    """Return whether this is the head of a segment. Raises NewerVersionError where that is newer than this program."""
+def _check_version(head: Mapping[str, Any], newest: int = VERSION) -> bool:
+    """Return whether this is the head of a segment. Raises NewerVersionError where that is above `newest`."""
     version = head.get("v")
     if head.get("t") != "segment" or type(version) is not int or version < 1:
         return False
-    if version > VERSION:
+    if version > newest:
         raise NewerVersionError(version)
     return True
 

@@ -20,7 +20,7 @@ from attrs import define, field, frozen
 
 from asyncsdk.retry import is_scarce, pause_after
 from asyncsdk.wal import DisplacedError, NotDurableError, Owner, disk
-from asyncsdk.wal.line import MILLISECOND, Home, encode_head
+from asyncsdk.wal.line import MILLISECOND, VERSION, Home, encode_head
 from asyncsdk.wal.lock import this_host
 
 SEGMENT = ".jsonl"
@@ -115,9 +115,9 @@ def _home_at(path: Path, inode: int) -> Home:
     return Home(this_host(), str(path.parent).encode(errors="replace").decode(), inode)
 
 
-def _head(path: Path, fd: int, due: float | None = None) -> bytes:
+def _head(path: Path, fd: int, due: float | None = None, version: int = VERSION) -> bytes:
     home = _home_at(path, os.fstat(fd).st_ino)
-    return encode_head(at=time.time(), host=home.host, pid=os.getpid(), home=home, due=due)
+    return encode_head(at=time.time(), host=home.host, pid=os.getpid(), home=home, due=due, version=version)
 
 
 @frozen
@@ -145,18 +145,19 @@ class Segment:
 
     path: Path
     fd: int
+    version: int = VERSION
     size: int = field(default=0, init=False)
     _begun: bool = field(default=False, init=False)
 
     @classmethod
-    def create(cls, folder: Path, known: Collection[Path]) -> Segment:
+    def create(cls, folder: Path, known: Collection[Path], version: int = VERSION) -> Segment:
         path = folder / _name(known)
         with _displacing(folder, "removed or renamed"):
             if known:  # what they hold would be missing in a folder made again
                 disk.check_directory(folder)
             else:
                 disk.make_directory(folder)
-            return cls(path, disk.create(path))
+            return cls(path, disk.create(path), version)
 
     def append(self, lines: bytes, sync_way: Callable[[], None]) -> None:
         """Return once `lines` would survive a power cut: at first with the names that lead to them.
@@ -165,7 +166,7 @@ class Segment:
         which might not be reported again; DisplacedError, and nothing is written, where the file is not at its path.
         """
         self.look()
-        data = lines if self._begun else _head(self.path, self.fd) + lines
+        data = lines if self._begun else _head(self.path, self.fd, version=self.version) + lines
         disk.write(self.fd, data)
         self.size += len(data)
         if not self._begun:
@@ -213,13 +214,14 @@ class Segments:
     """One owner's view of a folder of segments. Its methods may be called from any thread; they wait for each other.
 
     `sync_way` makes the name of the folder durable, and of what it is in. A `patient` one waits for what passes, such
-    as a lack of descriptors. Once what is written was removed, renamed or replaced, nothing is written any more: a new
-    file would be believed without all that is in the old one.
+    as a lack of descriptors. New ones are of the `version` that it has then. Once what is written was removed, renamed
+    or replaced, nothing is written any more: a new file would be believed without all that is in the old one.
     """
 
     folder: Path
     sync_way: Callable[[], None]
     patient: bool = False
+    version: int = VERSION
     _paths: list[Path] = field(factory=list, init=False)
     _current: Segment | None = field(default=None, init=False)
     _closed: bool = field(default=False, init=False)
@@ -255,7 +257,7 @@ class Segments:
         """Replace all segments that are known here by one of `lines`. Raises OSError."""
         with self._mutex:
             self._close()
-            self._paths = [rewrite(self.folder, self._paths, lines)]
+            self._paths = [rewrite(self.folder, self._paths, lines, version=self.version)]
 
     def close(self) -> None:
         """Close the descriptor, after the append that runs. A later append closes after itself."""
@@ -285,7 +287,7 @@ class Segments:
         if self._displaced is not None:
             raise self._displaced
         if self._current is None:
-            self._current = Segment.create(self.folder, self._paths)
+            self._current = Segment.create(self.folder, self._paths, self.version)
             self._paths.append(self._current.path)
         try:
             self._current.append(lines, self.sync_way)
@@ -301,13 +303,20 @@ class Segments:
             self._current = None
 
 
-def rewrite(folder: Path, old: Collection[Path], lines: Iterable[bytes], *, due: float | None = None) -> Path:
+def rewrite(
+    folder: Path,
+    old: Collection[Path],
+    lines: Iterable[bytes],
+    *,
+    due: float | None = None,
+    version: int = VERSION,
+) -> Path:
     """Replace the segments `old` of `folder` by one of `lines`, which is read after them; return it. Raises OSError.
 
     A crash leaves the old ones, or both.
     """
     path = folder / _name(old)
-    _write_whole(path, lines, due)
+    _write_whole(path, lines, due, version)
     remove(old)
     return path
 
@@ -318,12 +327,12 @@ def remove(segments: Iterable[Path]) -> None:
         path.unlink(missing_ok=True)
 
 
-def _write_whole(path: Path, lines: Iterable[bytes], due: float | None) -> None:
+def _write_whole(path: Path, lines: Iterable[bytes], due: float | None, version: int) -> None:
     temporary = path.with_name(path.name + TEMPORARY)
     try:
         fd = disk.create(temporary)
         try:
-            disk.write_lines(fd, chain([_head(path, fd, due)], lines))
+            disk.write_lines(fd, chain([_head(path, fd, due, version)], lines))
         finally:
             os.close(fd)
         disk.replace(temporary, path)

@@ -19,12 +19,14 @@ from attrs import evolve, field, frozen
 
 from asyncsdk.cli.units import parse_size
 from tests.faults.any_sequence import search
+from tests.faults.batches import die_at_each_step, kill_batches
 from tests.faults.boxes import pass_boxes
 from tests.faults.cancels import cancel_everywhere
 from tests.faults.crossing import cross_answers
 from tests.faults.damage import LIVES, flipped, journal_of
 from tests.faults.fleet import Fleet, lead
 from tests.faults.kills import Sizes, kill_uploads
+from tests.faults.large_output import read_large_output
 from tests.faults.outages import go_on_after_outages
 from tests.faults.patience import have_patience
 from tests.faults.power import Recorder
@@ -37,6 +39,7 @@ from tests.faults.versions import go_on_with_each_other
 from tests.fleet.run import EditFleet, lead_edits
 from tests.fleet.simulation import search as simulate
 from tests.postgres.server import NoPostgresError
+from tests.postgres.server import running as running_postgres
 
 
 @frozen
@@ -50,6 +53,8 @@ class Options:
     fleet: Fleet = field(factory=Fleet)
     shared: int = 200
     edits: int = 6000
+    batched: int = 2000
+    lines: int = 1466
 
 
 async def kills(folder: Path, options: Options) -> Row:
@@ -79,6 +84,32 @@ async def steps(folder: Path, _: Options) -> Row:
 
 async def torn_writes(folder: Path, _: Options) -> Row:
     return await die_at_every_step(folder, torn=True)
+
+
+async def batch_steps(folder: Path, _: Options) -> Row:
+    return await die_at_each_step(folder)
+
+
+async def batches(folder: Path, options: Options) -> Row:
+    return await kill_batches(folder, options.batched, seed=options.seed)
+
+
+async def batch_fleet(folder: Path, options: Options) -> Row:
+    try:
+        with running_postgres() as postgres:
+            database = postgres.url(postgres.new_database())
+            return await kill_batches(folder, options.batched, seed=options.seed, database=database)
+    except NoPostgresError as error:
+        return Row("batch fleet", figures={"skipped:": str(error)})
+
+
+async def large_output(folder: Path, options: Options) -> Row:
+    found = await read_large_output(folder / "output", lines=options.lines, size=2_200_000)
+    row = Row("largeoutput", found["done"], {"peak": f"{found['peak'] / 2**20:.0f} MiB"})
+    row.figures["pictures/s"] = f"{found['done'] / found['seconds']:.0f}"
+    row.must(found["done"] == options.lines, f"{options.lines - found['done']} are not done")
+    row.must(found["peak"] <= 96 * 2**20, f"the peak is {found['peak'] / 2**20:.0f} MiB")
+    return row
 
 
 async def boxes(folder: Path, _: Options) -> Row:
@@ -168,6 +199,10 @@ FORMS: dict[str, Callable[[Path, Options], Coroutine[object, object, Row]]] = {
     "share": share,
     "steps": steps,
     "torn": torn_writes,
+    "batchsteps": batch_steps,
+    "batches": batches,
+    "batchfleet": batch_fleet,
+    "largeoutput": large_output,
     "boxes": boxes,
     "cancels": cancels,
     "patience": patience,
@@ -213,6 +248,8 @@ def _read(arguments: list[str]) -> tuple[list[str], Options]:
         help="of the fleet (60), or that are shared (a fifth of the rounds, 20 at least)",
     )
     parser.add_argument("--edits", type=int, default=6000, metavar="N", help="of the fleet of edits (6000)")
+    parser.add_argument("--batched", type=int, default=2000, metavar="N", help="edits in batches (2000)")
+    parser.add_argument("--lines", type=int, default=1466, metavar="N", help="of the large output: 1,466 are 4 GiB")
     parser.add_argument(
         "--lease", type=float, default=60.0, metavar="SECONDS", help="of the processes of fleet and share (60)"
     )
@@ -225,6 +262,8 @@ def _read(arguments: list[str]) -> tuple[list[str], Options]:
         fleet=Fleet(files=given.files or 60, lease=given.lease),
         shared=given.files or max(20, given.rounds // 5),
         edits=given.edits,
+        batched=given.batched,
+        lines=given.lines,
     )
     if given.forms[:1] == [VERSIONS] and len(given.forms) == 2:
         return [VERSIONS], evolve(options, other=Path(given.forms[1]))

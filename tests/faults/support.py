@@ -40,6 +40,8 @@ processes.set_forkserver_preload(
     [
         "__main__",
         "tests.faults.support",
+        "tests.faults.batches",
+        "asyncsdk.images.batch.call",
         "asyncsdk.uploads.parts.run",
         "anyio.to_thread",
         "anyio._backends._asyncio",

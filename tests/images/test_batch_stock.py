@@ -71,3 +71,13 @@ def test_a_picture_that_is_lost_is_not_found_though_an_older_one_was_there() -> 
     have = stock(OTTER, again)
     have.lost("file-1")
     assert have.find("otter", now=NOW) == again
+
+
+def test_a_batch_is_created_only_where_its_pictures_stay_long_enough() -> None:
+    stock = PictureStock()
+    stock.add(UploadedPicture("a", "file-a", 1_000_000.0))
+    stock.add(UploadedPicture("b", "file-b"))
+    assert stock.stays(["file-a", "file-b"], now=1_000_000.0 - LEAST_LEFT - 1)
+    assert not stock.stays(["file-a", "file-b"], now=1_000_000.0 - LEAST_LEFT)
+    assert stock.stays(["file-b"], now=1_000_000.0)
+    assert not stock.stays(["gone"], now=0.0)

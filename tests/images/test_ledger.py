@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from asyncsdk.errors import LedgerBusyError, LedgerError
-from asyncsdk.images.ledger import file as ledger_file
+from asyncsdk.images.ledger import reading
 from asyncsdk.images.ledger.file import FileLedger, load_ledger, open_ledger
 from asyncsdk.images.outcome import Problem
 from asyncsdk.models import Usage
@@ -73,8 +73,8 @@ async def test_what_got_to_its_bucket_later_is_done_and_counts_once(place: Path)
         assert (again.spent.edits, again.spent.tokens) == (2, 5)
         assert [again.owner_of(stem) for stem in ("a.1-2", "b")] == ["a#0", "b#0"]
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(ledger_file, "COMPACT_ABOVE", 0)
-            patch.setattr(ledger_file, "COMPACT_FACTOR", 0)
+            patch.setattr(reading, "COMPACT_ABOVE", 0)
+            patch.setattr(reading, "COMPACT_FACTOR", 0)
             async with open_ledger(place):
                 pass
 
@@ -175,10 +175,10 @@ async def test_damaged_lines_are_not_believed(place: Path) -> None:
 
 async def test_a_newer_ledger_is_left_alone(place: Path) -> None:
     (place / "ledger").mkdir(parents=True)
-    head = encode_head(at=0, host="h", pid=1).replace(b'"v":1', b'"v":2')
+    head = encode_head(at=0, host="h", pid=1).replace(b'"v":1', b'"v":3')
     fields = head.rpartition(b',"c"')[0] + b"}"
     (place / "ledger" / "2026-x.jsonl").write_bytes(encode_line(json.loads(fields)))
-    with pytest.raises(LedgerError, match=r"version 2 of the ledger .* newer[\s\S]*Upgrade asyncsdk"):
+    with pytest.raises(LedgerError, match=r"version 3 of the ledger .* newer[\s\S]*Upgrade asyncsdk"):
         async with open_ledger(place):
             pass
 

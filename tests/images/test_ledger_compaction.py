@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from asyncsdk.images.ledger import file as module
+from asyncsdk.images.ledger import reading as module
 from asyncsdk.images.ledger.file import FileLedger, load_ledger, open_ledger
 from asyncsdk.images.outcome import Problem
 from asyncsdk.models import Usage

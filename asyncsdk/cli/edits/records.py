@@ -13,12 +13,14 @@ from asyncsdk.models import Usage, to_json
 
 
 class EditLine(TypedDict):
-    """A line of `--json`; `error` is a Problem, `usage` what the edit cost in tokens, as the server reports it."""
+    """A line of `--json`; `error` is a Problem, `usage` what the edit cost in tokens, as the server
+    reports it, `cost` the same in dollars."""
 
     id: str
     status: Status
     files: list[str]
     usage: Usage | None
+    cost: float | None
     error: Problem | None
     displaced: NotRequired[list[str]]
 

@@ -94,7 +94,7 @@ class OutputReader:
                 self._problem = str(error)
             for mark, content in self._extractor.take():
                 self._sizes[mark] = self._sizes.get(mark, 0) + len(content)
-                yield PictureBytes(_index(mark), content)
+                yield PictureBytes(index_of(mark), content)
 
     def _end_line(self, *, is_ended: bool) -> Iterator[OutputLine]:
         self._number += 1
@@ -124,5 +124,6 @@ class OutputReader:
         self._sizes, self._problem, self._start = {}, None, self._offset
 
 
-def _index(mark: str) -> int:
+def index_of(mark: str) -> int:
+    """The number of a picture within its line, from 0, by its mark."""
     return int(mark.rpartition("#")[2])

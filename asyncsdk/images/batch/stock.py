@@ -7,6 +7,7 @@ its batch has ended, which takes a day and more; and nothing of ours is left the
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 
 from attrs import define, field, frozen
 
@@ -43,6 +44,14 @@ class PictureStock:
             return None
         return picture
 
+    def stays(self, file_ids: Iterable[str], *, now: float) -> bool:
+        """Whether all of these stay long enough for a batch that is created now."""
+        known = [self._all.get(file_id) for file_id in file_ids]
+        return all(
+            picture is not None and (picture.expires_at is None or picture.expires_at - now > LEAST_LEFT)
+            for picture in known
+        )
+
     def need(self, file_id: str, batch: str) -> None:
         """A line of this batch, which has not ended, refers to the file."""
         files = self._files_of.setdefault(batch, set())
@@ -62,6 +71,14 @@ class PictureStock:
             self._needed[file_id] -= 1
             if not self._needed[file_id]:
                 del self._needed[file_id]
+
+    def pictures(self) -> list[UploadedPicture]:
+        """All that are there, those that are found last."""
+        return sorted(self._all.values(), key=lambda picture: self._newest.get(picture.digest) is picture)
+
+    def needs(self, batch: str) -> list[str]:
+        """The files that a batch refers to."""
+        return sorted(self._files_of.get(batch, ()))
 
     def deletable(self, *, now: float) -> list[str]:
         """The files that no batch needs, and that did not expire by themselves."""

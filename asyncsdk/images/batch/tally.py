@@ -48,6 +48,13 @@ class Tally:
         self._ended[custom_id] = verdict.status
         return "first" if before is None else "better"
 
+    def fork(self) -> Tally:
+        """The same, to read a file with that may have to be read again."""
+        other = Tally(self.items)
+        other.unknown, other._ended, other._is_cut = self.unknown, dict(self._ended), self._is_cut
+        other._succeeded = set(self._succeeded)
+        return other
+
     def rest(self) -> Iterator[str]:
         """The items of which no line came, once both files were read to their ends."""
         return (item for custom_id, item in self.items.items() if custom_id not in self._ended)

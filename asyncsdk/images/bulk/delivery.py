@@ -46,6 +46,7 @@ class ResultWriter:
     save: Save | None
     target: Target | None
     wait_until_alone: Callable[[Exception], Awaitable[None]]
+    way: type[FileWriter] = FileWriter
     _saving: Saving = field(init=False)
     _caller_failure: Exception | None = field(default=None, init=False)
     _delivery: Delivery | None = field(default=None, init=False)
@@ -63,7 +64,7 @@ class ResultWriter:
             raw_name=self.ledger.name,
             if_taken="beside" if self.ledger.owner.is_shared else "move aside",
             names=self.result.edit.n or 1,
-            way=FileWriter(self.ledger.drafts, None if self.place is None else self.place.directory, again),
+            way=self.way(self.ledger.drafts, None if self.place is None else self.place.directory, again),
             moved=self.ledger.owner.moved,
             is_anothers=self.ledger.owner.is_anothers,
             beside=self.ledger.owner.beside,

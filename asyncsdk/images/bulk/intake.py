@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import AsyncGenerator, AsyncIterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import PurePath
 from typing import Protocol
@@ -18,7 +18,7 @@ from asyncsdk.given import unpacked
 from asyncsdk.images.billing import ABANDONED, SENT_ELSEWHERE, charge_unknown, problem_of, status_of
 from asyncsdk.images.bulk.duplicates import DuplicateMatcher, ordinal_of
 from asyncsdk.images.bulk.naming import Named, Naming
-from asyncsdk.images.bulk.policy import Policy
+from asyncsdk.images.bulk.policy import Decision, Policy
 from asyncsdk.images.check import check, invalid
 from asyncsdk.images.costs.money import NANOS
 from asyncsdk.images.destination import OWN_DIRECTORY, REPLACED, Destination
@@ -32,6 +32,10 @@ from asyncsdk.images.target import Located, Target
 from asyncsdk.remote.stores import RemoteStores
 from asyncsdk.suggestions import warn_of_near_misses
 from asyncsdk.threads import NoThreadError
+
+_IN_A_BATCH = (
+    "it is in a batch that has not ended: nothing else was sent. A run of batches with this ledger collects it."
+)
 
 
 @frozen(kw_only=True)
@@ -66,11 +70,29 @@ class PreparedEdit:
         return self.ordinal > 0
 
 
+@frozen(kw_only=True)
+class BatchedEdit(EditOutcome):
+    """An edit that is in a batch: for a run of batches it is yet to end.
+
+    `item` is its key in the ledger, and `state` what that has of it.
+    """
+
+    item: str
+    state: ItemState
+
+    @classmethod
+    def of(cls, edit: ImageEdit, edit_id: str, item: str, state: ItemState) -> BatchedEdit:
+        problem = Problem(type="EditError", message=_IN_A_BATCH)
+        return cls(edit=edit, id=edit_id, status="batched", item=item, state=state, problem=problem)
+
+
 class EditIntake(Protocol):
     """One pass over the edits of a run, as the run sees it."""
 
     policy: Policy
     target: Target | None
+    stores: RemoteStores
+    before_wait: Callable[[], Awaitable[None]] | None  # called before it waits for edits that other processes have
 
     def in_turn(self, edits: AsyncIterable[ImageEdit]) -> AsyncGenerator[ImageEdit, None]:
         """Those of `edits` that are this run's, each of which `prepare` takes next."""
@@ -94,6 +116,7 @@ class Intake:
     target: Target | None = None
     ledger: FileLedger | None = None
     stores: RemoteStores = field(factory=RemoteStores)
+    before_wait: Callable[[], Awaitable[None]] | None = None
     _overlays: Overlays = field(factory=dict, init=False)
     _naming: Naming = field(init=False)
     _duplicates: DuplicateMatcher = field(init=False)
@@ -155,7 +178,7 @@ class Intake:
         if decision == "leave":
             return None
         if decision not in {"send", "ask again"} and state is not None:
-            return await self._skip(edit, edit_id, state)
+            return await self._passed_over(named, edit_id, decision)
         if decision == "uncertain":
             return EditOutcome(edit=edit, id=edit_id, status="uncertain", problem=SENT_ELSEWHERE)
         if loaded_edit.error is not None:
@@ -164,6 +187,14 @@ class Intake:
         if not isinstance(prepared, PreparedEdit):
             return prepared
         return evolve(prepared, is_in_redo=is_in_redo, before=state, is_asked_again=decision == "ask again")
+
+    async def _passed_over(self, named: Named, edit_id: str, decision: Decision) -> EditOutcome:
+        edit, state = named.edit, named.state
+        assert state is not None and named.item is not None  # noqa: S101, PT018 - for the type checker: it is known
+        if decision != "batched":
+            return await self._skip(edit, edit_id, state)
+        self._naming.names.reserve(state.id, edit.n or 1, self._place_of(edit))
+        return BatchedEdit.of(edit, edit_id, named.item, state)
 
     def _within_filter(self, unread: EditOutcome, named: Named) -> EditOutcome | None:
         """How an edit that can't be read ended; None if the run is about others. To the ledger it is new."""

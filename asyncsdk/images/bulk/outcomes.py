@@ -164,7 +164,7 @@ class Outcomes:
 async def outcomes_of(run: BulkRun, edits: Iterable[ImageEdit] | AsyncIterable[ImageEdit]) -> AsyncIterator[Outcomes]:
     """Bring all edits to their ends, `run.concurrency` at a time; leaving the block cancels those in flight."""
     async with (
-        aclosing(_prepared(run, edits)) as prepared,
+        aclosing(prepared_edits(run, edits)) as prepared,
         tasks.map_unordered(prepared, partial(_finish, run), limit=run.concurrency) as outcomes,
     ):
         try:
@@ -173,7 +173,7 @@ async def outcomes_of(run: BulkRun, edits: Iterable[ImageEdit] | AsyncIterable[I
             run.leave()
 
 
-async def _prepared(
+async def prepared_edits(
     run: BulkRun, edits: Iterable[ImageEdit] | AsyncIterable[ImageEdit]
 ) -> AsyncGenerator[_Prepared, None]:
     """The edits as they are taken, one at a time. What their source raises stops the run in good order."""

@@ -15,8 +15,8 @@ from asyncsdk.images.ledger.states import ItemState, is_not_delivered
 from asyncsdk.models import Usage
 
 OnUncertain = Literal["report", "retry", "stop"]
-EditStatus = Literal["new", "done", "failed", "refused", "uncertain"]
-Decision = Literal["send", "ask again", "skip", "refused", "uncertain", "leave"]
+EditStatus = Literal["new", "done", "failed", "refused", "uncertain", "batched"]
+Decision = Literal["send", "ask again", "skip", "refused", "uncertain", "batched", "leave"]
 
 _FILTERS = frozenset({*get_args(EditStatus), "redo"})
 
@@ -61,12 +61,15 @@ class Policy:
     def decide(
         self, edit_id: str, state: ItemState | None, *, is_in_redo: bool = False, maybe_paid: bool = False
     ) -> Decision:
-        """What to do with an edit of this state. "leave": the edit is outside this run's `only` filter.
+        """What to do with an edit of this state. "leave": the edit is outside this run's `only` filter. "batched": it
+        is left to its batch.
 
         `is_in_redo`: `redo` names it, perhaps by the id of an earlier edit of the same picture. `maybe_paid`: another
         run left it as uncertain, which counts where this ledger does not know the edit.
         """
         status = "uncertain" if state is None and maybe_paid else status_of_state(state)
+        if status == "batched":  # nothing else is sent while it may be done
+            return "batched" if self.takes(status, is_in_redo=is_in_redo) else "leave"
         if state is not None and edit_id in self.redo and status != "failed" and state.at < self.redo_before:
             return "send"
         if not self.takes(status, is_in_redo=is_in_redo):

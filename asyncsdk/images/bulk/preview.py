@@ -31,6 +31,7 @@ class EditPlan:
         equal: How many of what would be sent have the same pictures and fields as another edit. Each is paid.
         named_in_redo: How many of what would be sent are named in `redo`.
         replaced: How many of `done` have pictures that were moved aside since, for those of another edit.
+        batched: How many are in batches that have not ended, and would not be sent.
         cost: What the edits that would be sent cost, as far as their prices are known.
         batch_cost: The same in a batch; None where that is not known for one of their models.
         unpriced: How many of what would be sent have a model whose price is not known, or an output that has none.
@@ -52,6 +53,7 @@ class EditPlan:
     equal: int = 0
     named_in_redo: int = 0
     replaced: int = 0
+    batched: int = 0
     cost: CostRange | None = None
     batch_cost: CostRange | None = None
     unpriced: int = 0
@@ -80,7 +82,7 @@ class PlanBuilder:
     _equal: int = 0
     _named_in_redo: int = 0
     _replaced: int = 0
-    _earlier: dict[str, int] = field(factory=lambda: {"skipped": 0, "uncertain": 0, "refused": 0})
+    _earlier: dict[str, int] = field(factory=lambda: {"skipped": 0, "uncertain": 0, "refused": 0, "batched": 0})
     _problems: list[EditOutcome] = field(factory=list)
 
     def count(self, prepared: PreparedEdit | EditOutcome | None) -> None:
@@ -131,5 +133,6 @@ class PlanBuilder:
             equal=self._equal,
             named_in_redo=self._named_in_redo,
             replaced=self._replaced,
+            batched=self._earlier["batched"],
             **({} if self.costs is None else self.costs.fields()),
         )

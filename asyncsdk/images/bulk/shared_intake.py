@@ -5,7 +5,16 @@ from __future__ import annotations
 import random
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Sequence,
+)
 from itertools import chain
 from typing import Any, Literal
 
@@ -16,7 +25,14 @@ from asyncsdk import files
 from asyncsdk.errors import EditError, InvalidEditError
 from asyncsdk.images.billing import ABANDONED, SENT_ELSEWHERE, charge_unknown, problem_of
 from asyncsdk.images.bulk.identity import source_digest
-from asyncsdk.images.bulk.intake import PreparedEdit, read_and_check, thread_errors_typed, unsent, with_pictures_as_sent
+from asyncsdk.images.bulk.intake import (
+    BatchedEdit,
+    PreparedEdit,
+    read_and_check,
+    thread_errors_typed,
+    unsent,
+    with_pictures_as_sent,
+)
 from asyncsdk.images.bulk.naming import Names
 from asyncsdk.images.bulk.policy import Limits, Policy
 from asyncsdk.images.check import invalid
@@ -84,6 +100,7 @@ class SharedIntake:
     stores: RemoteStores = field(factory=RemoteStores)
     few: int = MOST_CLAIMED
     pricing: Pricing | None = None
+    before_wait: Callable[[], Awaitable[None]] | None = None
     _names: Names = field(factory=Names, init=False)
     _number: int = field(default=0, init=False)
     _held: deque[ListedEdit] = field(factory=deque, init=False)  # by others, or lost to them
@@ -103,6 +120,8 @@ class SharedIntake:
             yield each
         wait = SHORTEST_WAIT
         while self._held or self.ledger.claims:  # one of ours may yet be lost
+            if self.before_wait is not None:
+                await self.before_wait()
             await anyio.sleep(wait * random.uniform(0.5, 1.5))
             before = len(self._held)
             page = [self._held.popleft() for _ in range(min(PAGE, before))]
@@ -212,6 +231,8 @@ class SharedIntake:
             return "problem"
         if seen is None:
             return "claim" if self._decision(listed, None) == "send" else "report"
+        if seen.batch is not None:
+            return "report"
         standing = seen.standing(may_take=self.ledger.may_take)
         if standing == "held" or (standing == "lapsed" and not is_lapsed):
             return "wait"
@@ -250,6 +271,8 @@ class SharedIntake:
                 return granted.keys
             if not self.ledger.claims and not await self.ledger.may_have_room():
                 raise limits.reached(max((cost or 0 for cost in costs.values()), default=0))
+            if self.before_wait is not None:
+                await self.before_wait()
             await anyio.sleep(wait * random.uniform(1.0, 2.0))
             wait = min(wait * 1.5, LONGEST_WAIT)  # to ask for them reads all edits
 
@@ -263,6 +286,8 @@ class SharedIntake:
             return None
         if state is None or seen is None:
             return self._outcome(listed, None, "uncertain", SENT_ELSEWHERE)
+        if state.status == "batched":
+            return BatchedEdit.of(listed.edit, listed.name, listed.key, state)
         if state.status == "done":
             return self._outcome(listed, state, "skipped", state.problem)
         if state.status == "refused":

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
-from datetime import datetime
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from asyncsdk import files
 from asyncsdk.error_details import LedgerDamage
@@ -20,37 +19,33 @@ from asyncsdk.errors import LedgerError
 from asyncsdk.images.destination import UNDELIVERED
 from asyncsdk.images.idempotency import EditKey
 from asyncsdk.images.ledger import KnownItem
+from asyncsdk.images.ledger.book import BatchBook
 from asyncsdk.images.ledger.index import LedgerIndex, Spent, usage_fields
-from asyncsdk.images.ledger.messages import NEWER, busy, damaged, moved, worded
+from asyncsdk.images.ledger.messages import busy, worded
 from asyncsdk.images.ledger.owner import PictureOwner
+from asyncsdk.images.ledger.reading import (
+    WITH_BATCHES,
+    Fact,
+    encoded,
+    load_segments,
+    look_at_segments,
+    seal_segments,
+)
 from asyncsdk.images.ledger.states import ItemState, problem_fields
 from asyncsdk.images.names import safe_name
 from asyncsdk.images.outcome import Problem, Status
 from asyncsdk.models import Usage
 from asyncsdk.threads import DaemonThreadPool, NoThreadError, wait_through_cancellation
 from asyncsdk.timing import DEFAULT_TIMING
-from asyncsdk.wal import NewerVersionError, disk, segments
+from asyncsdk.wal import disk
 from asyncsdk.wal.commit import DirectorySync, GroupCommit
-from asyncsdk.wal.line import VERSION, encode_line, iso, read_lines
+from asyncsdk.wal.line import VERSION
 from asyncsdk.wal.lock import KeyLock
 from asyncsdk.wal.segments import Anchor, Segments
 
 WRITE_SECONDS, RELEASE_SECONDS = 2.0, 0.5  # on leaving: for what is being written, then to close and to unlock
-COMPACT_ABOVE = 10_000  # lines; below that they are read in a moment
-COMPACT_FACTOR = 1.5  # lines for each edit; a run writes two
-MOVED = "moved-to"
-DAMAGED = ".damaged"  # after the name of a segment that was believed in part
 
 logger = logging.getLogger(__name__)
-Fact = tuple[dict[str, Any], float]
-
-
-@frozen
-class _Content:
-    """What a ledger's segments contain, as far as they are intact, and what of them is not."""
-
-    index: LedgerIndex
-    damage: tuple[LedgerDamage, ...]
 
 
 @define(eq=False)
@@ -198,7 +193,7 @@ class FileLedger:
     async def seal(self, to: str) -> None:
         """Write down that it was moved `to` another place: from now on it is not opened. Raises LedgerError."""
         with worded(self.directory, sent=True):
-            await files.in_thread(_seal, self.directory, to)
+            await files.in_thread(seal_segments, self.directory, to)
 
     async def redo_before(self, requested: float) -> float:
         """Up to when a redo as of `requested` (unix time) reaches; one that is ahead of the clock is written down.
@@ -210,6 +205,24 @@ class FileLedger:
         if before == now and self._commits is not None:
             await self._write({"t": "redo", "before": requested})
         return before
+
+    @property
+    def book(self) -> BatchBook:
+        """The batches."""
+        return self.index.book
+
+    def of_batch(self, batch: str) -> Iterator[tuple[str, ItemState]]:
+        """The edits that are in a batch, or ended in it, in the order of its lines."""
+        return self.index.states.of_batch(batch)
+
+    async def note(self, *facts: Mapping[str, Any]) -> None:
+        """Write down facts about batches, in this order. Raises LedgerError."""
+        written = [self._add(dict(fact)) for fact in facts]
+        for each in written:
+            each.add_done_callback(_look_away)
+        with worded(self.directory, sent=True):
+            for each in written:
+                await each
 
     async def _write(self, fact: dict[str, Any]) -> None:
         written = self._add(fact)
@@ -225,12 +238,17 @@ class FileLedger:
 
 @asynccontextmanager
 async def open_ledger(
-    directory: Path, *, accept_damage: bool = False, idle: float = DEFAULT_TIMING.thread_idle
+    directory: Path,
+    *,
+    accept_damage: bool = False,
+    idle: float = DEFAULT_TIMING.thread_idle,
+    for_batches: bool = False,
 ) -> AsyncIterator[FileLedger]:
     """Own the ledger in `directory`, made if missing, for the length of the block.
 
     With `accept_damage` what is intact of a damaged one is believed, and written again; the damaged file is kept.
-    `idle` is for how many seconds its threads wait for another job.
+    `idle` is for how many seconds its threads wait for another job. `for_batches`: edits are put into batches, which
+    versions before do not know.
 
     Raises LedgerBusyError where another process has it, LedgerDamagedError where it is damaged, LedgerError where it
     can't be read or written, or where a newer asyncsdk wrote it.
@@ -242,9 +260,10 @@ async def open_ledger(
             if not await threads.run(lock.try_acquire):
                 raise busy(directory, lock.path)
             log = Segments(directory / "ledger", _way(directory), patient=True)
-            content = await threads.run(partial(_load, log, accept_damage=accept_damage))
+            content = await threads.run(partial(load_segments, log, accept_damage=accept_damage))
+        log.version = WITH_BATCHES if for_batches else VERSION
         index, anchors = content.index, list[Anchor]()
-        commits = GroupCommit(_encode, partial(_append, log, anchors), threads, partial(_apply, index))
+        commits = GroupCommit(encoded, partial(_append, log, anchors), threads, partial(_apply, index))
         try:
             yield FileLedger(directory, index, content.damage, commits, anchors)
         finally:
@@ -260,7 +279,7 @@ async def load_ledger(directory: Path) -> FileLedger:
     What is damaged is left out, and reported as its `damage`. Raises as `open_ledger` does otherwise.
     """
     with worded(directory):
-        content = await DaemonThreadPool("asyncsdk-ledger", 1).run(partial(_look, directory))
+        content = await DaemonThreadPool("asyncsdk-ledger", 1).run(partial(look_at_segments, directory))
     return FileLedger(directory, content.index, content.damage)
 
 
@@ -297,68 +316,6 @@ def _way(directory: Path) -> DirectorySync:
     return DirectorySync((directory, directory.parent))
 
 
-def _load(log: Segments, *, accept_damage: bool) -> _Content:
-    directory = log.folder.parent
-    files.clear_drafts(directory / "drafts")
-    content = log.read(_replay)
-    _warn(content)
-    if content.damage and not accept_damage:
-        raise damaged(directory, content.damage)
-    index = content.index
-    if content.damage or (index.lines > COMPACT_ABOVE and index.lines > COMPACT_FACTOR * len(index.states)):
-        try:
-            for damage in content.damage:
-                disk.keep_beside(damage.path, DAMAGED)
-            log.compact(map(_encode, index.facts()))
-        except OSError as error:  # such as too little room for a second copy: it is as good as before
-            logger.warning("%s: not compacted: %s", log.folder, error)
-    return content
-
-
-def _seal(directory: Path, to: str) -> None:
-    """Add a segment that no version reads: those that do not know the fact in it are not of the version after it."""
-    at = iso(time.time())
-    lines: list[dict[str, Any]] = [{"t": MOVED, "to": to, "at": at}, {"t": "segment", "v": VERSION + 1, "at": at}]
-    segments.rewrite(directory / "ledger", (), [encode_line(line) for line in lines])
-
-
-def _look(directory: Path) -> _Content:
-    with suppress(FileNotFoundError):
-        disk.check_place(directory)
-        disk.check_directory(directory)
-    content = segments.read(directory / "ledger", _replay)
-    _warn(content)
-    return content
-
-
-def _replay(paths: Iterable[Path]) -> _Content:
-    """Read these segments. Damage before a compaction does not matter: its facts replace all before them."""
-    index, lost = LedgerIndex(), dict[Path, dict[int, int]]()  # bytes by the number of their line
-
-    def accept(_: bytes, fields: dict[str, Any]) -> None:
-        if fields["t"] == MOVED:
-            raise moved(path.parent.parent, str(fields["to"]))
-        index.apply(fields, datetime.fromisoformat(fields["at"]).timestamp())
-        if fields["t"] == "afresh":
-            lost.clear()
-
-    for path in paths:
-        if path.suffix != segments.SEGMENT:
-            continue
-        try:
-            for line in read_lines(disk.lines(path), accept):
-                if line.unread and not line.torn:
-                    lost.setdefault(path, {})[line.number] = len(line.unread)
-        except NewerVersionError as error:
-            raise LedgerError(NEWER.format(path, error.version, VERSION)) from error
-    return _Content(index, tuple(LedgerDamage(path, tuple(of), sum(of.values())) for path, of in lost.items()))
-
-
-def _warn(content: _Content) -> None:
-    for damage in content.damage:
-        logger.warning("%s, not believed", damage)
-
-
 def _apply(index: LedgerIndex, facts: list[Fact]) -> None:
     for fields, at in facts:
         index.apply(fields, at)
@@ -366,11 +323,6 @@ def _apply(index: LedgerIndex, facts: list[Fact]) -> None:
 
 def _now(fields: dict[str, Any]) -> Fact:
     return fields, round(time.time(), 3)
-
-
-def _encode(fact: Fact) -> bytes:
-    fields, at = fact
-    return encode_line({**fields, "at": iso(at)})
 
 
 def _look_away(future: Any) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from attrs import define, evolve, field, fields, frozen
 
+from asyncsdk.images.ledger.book import KINDS, BatchBook
 from asyncsdk.images.ledger.states import (
     TOKENS,
     ItemState,
@@ -50,6 +51,7 @@ class LedgerIndex:
     """The state of all edits. `lines` counts all that it was read from, to decide when compacting pays."""
 
     states: StateTable = field(factory=StateTable)
+    book: BatchBook = field(factory=BatchBook)
     lines: int = 0
     _edits: int = 0
     _tokens: int = 0
@@ -64,7 +66,7 @@ class LedgerIndex:
 
     def state_of(self, item: str) -> ItemState | None:
         """The state of an edit; None for one that was never sent."""
-        return self.states.get(key_of(item))
+        return self._true(self.states.get(key_of(item)))
 
     def owner_of(self, stem: str) -> str | None:
         """The edit that has, or may have, written a picture of this name (without suffix)."""
@@ -82,7 +84,9 @@ class LedgerIndex:
         """Apply one fact. Raises KeyError, TypeError or ValueError where it does not have the shape of one."""
         self.lines += 1
         kind = fields["t"]
-        if kind == "intent":
+        if kind in KINDS or kind == "batched":
+            self._change_batch(kind, fields, at)
+        elif kind == "intent":
             self._intend(key_of(fields["item"]), fields, at)
         elif kind in _ENDS:
             self._end(key_of(fields["item"]), _ENDS[kind], fields, at)
@@ -98,14 +102,18 @@ class LedgerIndex:
             self._edits, self._tokens = int(fields["edits"]), int(fields["tokens"])
             self._cost, self._unpriced = int(fields.get("cost", 0)), int(fields.get("unpriced", self._tokens))
         elif kind == "afresh":
-            self.states, self._owners, self._redos, self._edits, self._tokens = StateTable(), {}, {}, 0, 0
-            self._cost = self._unpriced = 0
+            self.states, self.book, self._owners, self._redos = StateTable(), BatchBook(), {}, {}
+            self._edits = self._tokens = self._cost = self._unpriced = 0
 
     def facts(self) -> Iterator[tuple[dict[str, Any], float]]:
         """The same index in as few facts as possible, each with its time; they replace all that were before."""
         yield {"t": "afresh"}, 0.0
+        yield from ((fact, 0.0) for fact in self.book.facts())
         for item, state in self.states.items():
-            yield from _facts_of(item, state)
+            true = self._true(state)
+            if true is not None:
+                yield from _facts_of(item, true)
+        yield from ((fact, 0.0) for fact in self.book.facts_of_batches())
         for before, at in self._redos.items():
             yield {"t": "redo", "before": before}, at
         paid = {"cost": self._cost, "unpriced": self._unpriced}
@@ -113,15 +121,50 @@ class LedgerIndex:
 
     def _intend(self, key: bytes, fields: Fields, at: float) -> None:
         name, n, source = str(fields["id"]), int(fields["n"]), fields.get("source")
-        before = self.states.get(key)
+        before = self._true(self.states.get(key))
         before = None if before is None else before.alone()
-        cost = cost_from(fields)
+        cost, attempt = cost_from(fields), 0 if before is None else before.attempt
+        known = key_fields(fields)
         self.states.put(
-            key, ItemState("sent", name, at, n=n, source=source, before=before, cost=cost, **key_fields(fields))
+            key, ItemState("sent", name, at, n=n, source=source, before=before, cost=cost, attempt=attempt, **known)
         )
         self._edits += 1
         self._cost += cost or 0
         self._own(key, name, n)
+
+    def _put_in_batch(self, key: bytes, fields: Fields, at: float) -> None:
+        """It counts once the batch is created: before that it is as it was."""
+        name, n, before = str(fields["id"]), int(fields["n"]), self._true(self.states.get(key))
+        state = ItemState("batched", name, at, n=n, source=fields.get("source"))
+        before = None if before is None else before.alone()
+        self.states.put(key, evolve(state, before=before, batch=str(fields["batch"]), attempt=int(fields["try"])))
+        self._own(key, name, n)
+
+    def _change_batch(self, kind: str, fields: Fields, at: float) -> None:
+        if kind == "batched":
+            self._put_in_batch(key_of(fields["item"]), fields, at)
+            return
+        batch = str(fields.get("batch"))
+        was_open = batch in self.book.open
+        if kind == "withdrawn" and was_open:
+            self._edits -= self._under_way(batch)
+        self.book.apply(fields)
+        if kind == "creating" and not was_open:
+            self._edits += self._under_way(batch)
+        if kind in {"closed", "withdrawn"}:
+            self.states.forget_batch(batch)
+
+    def _under_way(self, batch: str) -> int:
+        return sum(state.status == "batched" for _, state in self.states.of_batch(batch))
+
+    def _true(self, state: ItemState | None) -> ItemState | None:
+        """The state of an edit, which was not sent if the batch that it was put in was surely not created."""
+        if state is None or state.status != "batched" or state.batch in self.book.open:
+            return state
+        if state.before is not None:
+            return state.before
+        # one that was never done keeps its entry, as in `_release`
+        return evolve(state, status="failed", batch=None, attempt=state.attempt - 1)
 
     def _release(self, key: bytes) -> None:
         state = self.states.get(key)
@@ -135,14 +178,15 @@ class LedgerIndex:
     def _end(self, key: bytes, status: State, fields: Fields, at: float) -> None:
         name, files = str(fields["id"]), tuple(map(str, fields.get("files", ())))
         usage, problem = usage_from(fields.get("usage")), problem_from(fields.get("problem"))
-        sent = self.states.get(key)
+        sent = self._true(self.states.get(key))
         # one that was uncertain and is asked for again by its key counts already
-        counts = {"sent", "uncertain"} if fields.get("again") else {"sent"}
+        counts = {"sent", "batched", "uncertain"} if fields.get("again") else {"sent", "batched"}
         was_sent, is_paid = sent is not None and sent.status in counts, status in {"done", "uncertain"}
-        if sent is not None and was_sent:
-            n, source = sent.n, sent.source
+        if sent is not None and (was_sent or sent.batch is not None):
+            n, source, batch, attempt = sent.n, sent.source, sent.batch, sent.attempt
         else:
-            n, source = int(fields.get("n", 1)), fields.get("source")
+            n, source, batch = int(fields.get("n", 1)), fields.get("source"), fields.get("batch")
+            attempt = int(fields.get("try", 0))
         self._edits += is_paid - was_sent
         tokens = (usage.total_tokens or 0) if usage else 0
         self._tokens += tokens
@@ -152,6 +196,7 @@ class LedgerIndex:
         self._cost += (cost or 0) - (most or 0)
         self._unpriced += tokens if cost is None else 0
         known = key_fields(fields) or ({} if sent is None else {"generation": sent.generation, "tried": sent.tried})
+        known |= {"batch": batch, "attempt": attempt}
         self.states.put(key, ItemState(status, name, at, files, usage, problem, n, source, cost=cost, **known))
         self._own(key, name, n, files)
 
@@ -190,10 +235,8 @@ def _facts_of(item: str, state: ItemState) -> Iterator[tuple[dict[str, Any], flo
     if state.before is not None:
         yield from _facts_of(item, state.before)
     fact: dict[str, Any] = {"t": state.status, "item": item, "id": state.id, "n": state.n}
-    if state.source is not None:
-        fact["source"] = state.source
-    if state.cost is not None:
-        fact["cost"] = state.cost
+    known = {"source": state.source, "cost": state.cost, "batch": state.batch, "try": state.attempt or None}
+    fact |= {name: value for name, value in known.items() if value is not None}
     if state.generation or state.tried is not None:
         fact |= {"generation": state.generation, "tried": state.tried}
     if state.status == "sent":

@@ -26,6 +26,9 @@ any (`phase`). So a claim that is given back leaves what was there before::
     None       nobody works at it; `status` is how it ended, None: new    -
     claimed    it is reserved, and nothing of it was sent                the next claim takes it
     started    the server may be working on it                           uncertain
+
+An edit that is in a batch is started, and its holder is the batch, whose lease has no end: it never lapses. It becomes
+so at once from claimed, by `postgres/sql/batch_begin.sql`, and ends as any other.
 """
 
 from __future__ import annotations

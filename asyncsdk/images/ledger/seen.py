@@ -6,13 +6,14 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from asyncsdk.images.ledger.index import usage_from
 from asyncsdk.images.ledger.rows import Ended, Phase, sent_again_at
 from asyncsdk.images.ledger.states import ItemState, problem_from
 from asyncsdk.images.names import casefolded, safe_name
 
+HOST_OF_BATCHES = "a batch"  # in the place of a machine: what holds an edit that is in one
 Standing = Literal["free", "held", "lapsed", "ended"]
 
 
@@ -56,6 +57,12 @@ class SeenEdit:
         return "free" if self.phase == "claimed" else "lapsed"
 
     @property
+    def batch(self) -> str | None:
+        """Our key of the batch that it is in: that is what holds it, and never lapses."""
+        host, machine = self.row.get("host"), self.row.get("machine")
+        return str(machine) if self.phase == "started" and host == HOST_OF_BATCHES else None
+
+    @property
     def seems_lapsed(self) -> bool:
         """Whether the lease of who has the open claim has lapsed, as far as this page shows."""
         return self.phase is not None and not self.is_alive and not self.is_gone
@@ -73,6 +80,9 @@ class SeenEdit:
 
     def _state(self) -> ItemState | None:
         row = self.row
+        if self.batch is not None:
+            state = ItemState("batched", self.id, self.started or 0.0, n=row["n"], source=row["new_source"])
+            return evolve(state, batch=self.batch, attempt=self.epoch)
         if self.phase == "started":
             return ItemState("sent", self.id, self.started or 0.0, n=row["n"], source=row["new_source"])
         if self.status is None:

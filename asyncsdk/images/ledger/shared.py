@@ -66,7 +66,7 @@ class SharedLedger:
     begun: float  # the run, by the database's clock
     terms: LeaseTerms
     options: str = field(repr=False)  # as the ledger keeps them
-    _database: Database
+    database: Database
     holder: uuid.UUID  # what it holds lapses once it is closed
     _group: TaskGroup | None = None  # none: it is read only, and what is claimed is a preview
     spent: Spent = field(factory=Spent)
@@ -74,6 +74,7 @@ class SharedLedger:
     whole: Whole | None = None
     damage: tuple[LedgerDamage, ...] = field(default=(), init=False)
     claims: dict[str, Claim] = field(factory=dict, init=False)
+    in_batches: dict[str, Claim] = field(factory=dict, init=False)  # edits of batches that this process follows
     may_take: bool = field(default=False, init=False)  # whether it may say that leases of the last page have lapsed
     _writer: BatchWriter[ChangeToMake] = field(init=False)
     _writes: int = field(default=0, init=False)  # what the database has acknowledged
@@ -107,14 +108,14 @@ class SharedLedger:
 
     def owner(self, item: str | None) -> PictureOwner:
         """An edit, for who names its pictures: none is moved, and the epoch of a claim sets its own apart."""
-        claim = None if item is None else self.claims.get(item)
+        claim = None if item is None else self.claims.get(item) or self.in_batches.get(item)
         return PictureOwner(None, item, "~0" if claim is None else f"~{claim.epoch}")
 
     async def look(self, keys: Sequence[str]) -> dict[str, SeenEdit]:
         """Those of a page of edits that are known, by their keys."""
         with self._worded():
             try:
-                rows = await self._database.run("edit_look", json.dumps(keys), writes=self._group is not None)
+                rows = await self.database.run("edit_look", json.dumps(keys), writes=self._group is not None)
             except NotMadeError:
                 return {}
             seen = {row["key"]: seen_edit(row) for row in rows}
@@ -162,10 +163,10 @@ class SharedLedger:
         asked = json.dumps([wanted(edit, tries[edit[0]], costs.get(edit[0])) for edit in edits])
         gone, limits = gone_in(seen for _, _, seen in edits), (max_edits, max_tokens, max_cost)
         with self._worded():
-            await self._database.ensure_lease(self.holder)
+            await self.database.ensure_lease(self.holder)
             may_take = any(seen is not None and seen.seems_lapsed for _, _, seen in edits) and await self._may_take()
             before = self._writes
-            rows = await self._database.run(
+            rows = await self.database.run(
                 "edit_claim", self.holder, asked, gone, may_take, max_edits, max_tokens, self.left_alone, self.options,
                 max_cost, dearest, lock=None if limits == (None, None, None) else "ledger_lock",
             )  # fmt: skip
@@ -190,18 +191,18 @@ class SharedLedger:
         gone = gone_in(asked)
         with self._worded():
             keys = json.dumps([{"key": each.key, "epoch": each.epoch, "last": each.last} for each in asked])
-            rows = await self._database.run("edit_lapse", keys, gone, await self._may_take(), self.run)
+            rows = await self.database.run("edit_lapse", keys, gone, await self._may_take(), self.run)
         return {row["key"] for row in rows}
 
     async def _may_take(self) -> bool:
-        return self._group is None or await self._database.may_take_lapsed()
+        return self._group is None or await self.database.may_take_lapsed()
 
     async def may_have_room(self) -> bool:
         """Whether others may yet give back what counts. What is left of those whose leases lapsed counts no more."""
         with self._worded():
-            [row] = await self._database.run("edit_held", self.holder)
+            [row] = await self.database.run("edit_held", self.holder)
             if row["is_left"] and await self._may_take():
-                await self._database.run("edit_abandon", self.holder, self.run, uuid.uuid4())
+                await self.database.run("edit_abandon", self.holder, self.run, uuid.uuid4())
         return bool(row["is_held"] or row["is_left"])
 
     def stop_copies(self) -> None:
@@ -212,7 +213,7 @@ class SharedLedger:
         """Wait for `stop_copies`, and write it."""
         await self._stop_all.wait()
         try:
-            await self._database.run("ledger_stop", self.run)
+            await self.database.run("ledger_stop", self.run)
         except DatabaseFault as failed:
             logger.warning("%s: the other copies are not stopped: %s", self.place, failed.reason)
 
@@ -230,7 +231,7 @@ class SharedLedger:
             for _ in range(START_ATTEMPTS):
                 await self._settle(claim)
                 with self._worded():
-                    await self._database.ensure_lease(self.holder)
+                    await self.database.ensure_lease(self.holder)
                 if await self._is_started(claim, n):
                     return
                 if not claim.owes:  # else it took so long that the lease may be over: it is taken back
@@ -249,18 +250,18 @@ class SharedLedger:
             if result["answer"] == "yes":
                 claim.started = asked
                 claim.is_started, claim.pending = True, None
-                claim.owes = not self._database.has_good_lease
+                claim.owes = not self.database.has_good_lease
                 return not claim.owes
             if result["epoch"] != claim.epoch:
                 break
             with self._worded():  # the database calls it lapsed
-                await self._database.renew()
+                await self.database.renew()
         return False
 
     def may_send(self, item: str) -> bool:
         """Whether the lease never lapsed since the start: a process may have slept before its first byte."""
         claim = self.claims.get(item)
-        return claim is not None and claim.is_started and self._database.is_held_since(claim.started)
+        return claim is not None and claim.is_started and self.database.is_held_since(claim.started)
 
     def release(self, item: str) -> None:
         """Write down, as soon as that can be, that the server did nothing for `item`: it stays claimed."""
@@ -291,7 +292,7 @@ class SharedLedger:
         request_id: str | None = None,
     ) -> None:
         """Write down how `item` ended. What is paid is kept, whoever has the edit now. Raises LedgerError."""
-        claim = self.claims.get(item)
+        claim = self.claims.get(item) or self.in_batches.get(item)
         if claim is None:
             return
         async with claim.turn:
@@ -311,7 +312,7 @@ class SharedLedger:
     async def delivered(self, item: str, files: Iterable[str], status: Status) -> None:
         """Write down that the pictures of `item`, which waited on this machine, are in their bucket now."""
         with self._worded():
-            await self._database.run("edit_delivered", item, json.dumps(list(files)), status)
+            await self.database.run("edit_delivered", item, json.dumps(list(files)), status)
 
     async def redo_before(self, requested: float) -> float:
         """Up to when a redo as of `requested` reaches: at most to the begin of this run, for all of its copies."""
@@ -324,7 +325,7 @@ class SharedLedger:
                 if self._stop_all.is_set():  # perhaps just now
                     await self.stop_when_asked()
                 await self.give_back(list(self.claims))
-                await self._database.run("ledger_leave", self.holder)
+                await self.database.run("ledger_leave", self.holder)
             except (LedgerError, DatabaseFault) as failed:
                 logger.info("%s: not given back, its lease ends by itself: %s", self.place, failed)
 
@@ -375,7 +376,7 @@ class SharedLedger:
 
     async def _write_round(self, changes: Sequence[ChangeToMake]) -> None:
         before = self._writes
-        rows = await self._database.run(
+        rows = await self.database.run(
             "edit_change", self.holder, json.dumps([dict(change.fields) for change in changes]), self.run
         )
         await self._note(rows[0], before)
@@ -389,7 +390,7 @@ class SharedLedger:
     async def _note(self, row: Any, before: int) -> None:
         """See whether the database has lost what it had acknowledged `before`; then all copies are to stop."""
         if row["writes"] <= before and not self._is_rewound:
-            await self._database.run("ledger_rewound")
+            await self.database.run("ledger_rewound")
             self._is_rewound = True
         self._is_rewound = self._is_rewound or row["is_rewound"]
         self._is_stopping = row["is_stopping"] and not self._stop_all.is_set()

@@ -13,7 +13,7 @@ from asyncsdk.images.destination import NOT_DELIVERED
 from asyncsdk.images.outcome import Problem
 from asyncsdk.models import Usage
 
-State = Literal["sent", "done", "failed", "refused", "uncertain"]
+State = Literal["sent", "batched", "done", "failed", "refused", "uncertain"]
 
 _SHA_256 = re.compile(r"[0-9a-f]{64}")  # what an item begins with
 TOKENS = ("input_tokens", "output_tokens", "total_tokens")
@@ -22,12 +22,14 @@ _KNOWN_OF_PROBLEMS = frozenset(attribute.name for attribute in fields(Problem))
 
 @frozen
 class ItemState:
-    """The state of one edit. "sent" is an intent without an end: the process ended between the two.
+    """The state of one edit. "sent" is an intent without an end: the process ended between the two. "batched" is in a
+    batch, which has no other end.
 
     `files` are relative to the directory of the pictures; `at` is unix time; `n` is how many pictures were requested;
     `source` is a digest of where its first picture came from; `before` is its state before it was sent again; `cost` is
     what it cost, or at most, in billionths of a dollar, None where that is not known. `generation` is how often it was
-    redone, and `tried` when that was first sent with a key, by which the server knows it again.
+    redone, and `tried` when that was first sent with a key, by which the server knows it again. `batch` is our key of
+    the batch that it is in, or ended in, and `attempt` counts how often it was in one.
     """
 
     status: State
@@ -42,6 +44,8 @@ class ItemState:
     cost: int | None = None
     generation: int = 0
     tried: float | None = None
+    batch: str | None = None
+    attempt: int = 0
 
     def alone(self) -> ItemState:
         """The same without `before`."""
@@ -59,6 +63,7 @@ class StateTable:
 
     _ended: dict[bytes, bytes] = field(factory=dict)
     _in_flight: dict[bytes, ItemState] = field(factory=dict)
+    _of_batches: dict[str, dict[bytes, None]] = field(factory=dict)  # in the order of their lines
 
     def __len__(self) -> int:
         return len(self._ended) + len(self._in_flight)
@@ -75,11 +80,24 @@ class StateTable:
             self._in_flight[key] = state
         else:
             self._ended[key] = packed(state)
+        if state.batch is not None:
+            self._of_batches.setdefault(state.batch, {})[key] = None
 
     def drop(self, key: bytes) -> None:
         """Remove an edit."""
         self._ended.pop(key, None)
         self._in_flight.pop(key, None)
+
+    def of_batch(self, batch: str) -> Iterator[tuple[str, ItemState]]:
+        """The edits that are in a batch, or ended in it, in the order of its lines."""
+        for key in self._of_batches.get(batch, ()):
+            state = self.get(key)
+            if state is not None and state.batch == batch:
+                yield item_of(key), state
+
+    def forget_batch(self, batch: str) -> None:
+        """A batch is over: nobody asks for its edits any more."""
+        self._of_batches.pop(batch, None)
 
     def items(self) -> Iterator[tuple[str, ItemState]]:
         """All of them, by their items."""
@@ -102,18 +120,29 @@ def item_of(key: bytes) -> str:
 
 
 def packed(state: ItemState) -> bytes:
-    """An ended edit's state as bytes that only this process reads; without `before`."""
+    """An edit's state as bytes that only this process reads; `before` only of one that is in a batch."""
     usage = None if state.usage is None else tuple(getattr(state.usage, name) for name in TOKENS)
     problem = None if state.problem is None else problem_fields(state.problem)
-    known = (state.cost, state.generation, state.tried)
-    return marshal.dumps((state.status, state.id, state.at, state.n, state.files, usage, problem, state.source, *known))
+    fields: tuple[Any, ...] = (
+        state.status, state.id, state.at, state.n, state.files, usage, problem, state.source,
+        state.cost, state.generation, state.tried,
+    )  # fmt: skip
+    if state.batch is not None or state.attempt:
+        before = packed(state.before) if state.status == "batched" and state.before is not None else None
+        fields = (*fields, state.batch, state.attempt, before)
+    return marshal.dumps(fields)
 
 
 def unpacked(known: bytes) -> ItemState:
     """The state that was packed."""
-    status, name, at, n, files, usage, problem, source, *known = marshal.loads(known)  # noqa: S302 - it never left this process
+    status, name, at, n, files, usage, problem, source, *more = marshal.loads(known)  # noqa: S302 - it never left this process
     tokens = None if usage is None else Usage(**dict(zip(TOKENS, usage, strict=True)))
-    return ItemState(status, name, at, files, tokens, problem_from(problem), n, source, None, *known)
+    cost, generation, tried, batch, attempt, packed_before = more if len(more) > 3 else (*more, None, 0, None)
+    return ItemState(
+        status, name, at, files, tokens, problem_from(problem), n, source,
+        before=None if packed_before is None else unpacked(packed_before),
+        cost=cost, generation=generation, tried=tried, batch=batch, attempt=attempt,
+    )  # fmt: skip
 
 
 def problem_fields(problem: Problem) -> dict[str, Any]:

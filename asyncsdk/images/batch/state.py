@@ -1,0 +1,148 @@
+"""What the batches of one call share: its edits, how far each batch is, where outcomes go, and whether it is left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import anyio
+from anyio.abc import ObjectSendStream
+from attrs import define, evolve, field
+
+from asyncsdk.images.batch.memory import BatchMemory
+from asyncsdk.images.batch.options import BatchOptions
+from asyncsdk.images.batch.progress import BatchProgress
+from asyncsdk.images.batch.sending import BatchSender
+from asyncsdk.images.bulk.intake import BatchedEdit, PreparedEdit
+from asyncsdk.images.bulk.run import BulkRun
+from asyncsdk.images.destination import Destination
+from asyncsdk.images.edit import ImageEdit
+from asyncsdk.images.ledger.book import BatchRecord
+from asyncsdk.images.ledger.states import ItemState
+from asyncsdk.images.names import safe_name
+from asyncsdk.images.outcome import EditOutcome, Status
+from asyncsdk.images.pictures import LoadedEdit
+from asyncsdk.images.target import Target
+from asyncsdk.models import Usage, add
+
+
+@define(eq=False, kw_only=True)
+class BatchCall:
+    """The state of one call. `outcomes` takes how edits end, as they do.
+
+    `edits` are those in batches, by item; `again` those that are to be put into others, with how often they were cut
+    again; `under_way` counts batches that are brought to their ends.
+    """
+
+    run: BulkRun
+    memory: BatchMemory
+    target: Target
+    options: BatchOptions
+    sender: BatchSender
+    outcomes: ObjectSendStream[EditOutcome]
+    edits: dict[str, PreparedEdit] = field(factory=dict, init=False)
+    again: list[tuple[PreparedEdit, int]] = field(factory=list, init=False)
+    progress: dict[str, BatchProgress] = field(factory=dict, init=False)  # by our key of the batch
+    under_way: int = field(default=0, init=False)
+    reading: anyio.Lock = field(factory=anyio.Lock, init=False)  # one batch is read at a time
+    _all_came: anyio.Event = field(factory=anyio.Event, init=False)
+    _leaving: anyio.Event = field(factory=anyio.Event, init=False)
+    _changed: anyio.Event = field(factory=anyio.Event, init=False)
+
+    @property
+    def is_left(self) -> bool:
+        """Whether nothing more is sent, and no batch is waited for."""
+        return self._leaving.is_set()
+
+    def leave(self) -> None:
+        """Send nothing more, and wait for no batch."""
+        self._leaving.set()
+
+    def halt(self, error: Exception) -> None:
+        """Leave for a reason, which is raised to the caller at the end."""
+        self.run.halt(error)
+        self.leave()
+
+    async def give(self, outcome: EditOutcome) -> None:
+        """An edit ended."""
+        self.run.ended(outcome)
+        await self.outcomes.send(outcome)
+
+    def cost(self, record: BatchRecord, edit: ImageEdit, usage: Usage | None) -> int | None:
+        """What an edit of a batch cost, in billionths of a dollar; None where that is not known."""
+        pricing = self.run.pricing
+        return None if pricing is None else pricing.cost(evolve(edit, model=record.model), usage, batched=True)
+
+    async def recorded(self, record: BatchRecord, item: str, outcome: EditOutcome, pictures: int) -> None:
+        """An edit of a batch is recorded."""
+        before = self.progress[record.key]
+        self.progress[record.key] = evolve(before, recorded=min(before.recorded + 1, record.edits))
+        self.run.images_made += pictures
+        self.run.usage = add([self.run.usage, outcome.usage or Usage()])
+        self.run.limits.spend(outcome.usage)
+        self.run.settle(None, self.cost(record, outcome.edit, outcome.usage), outcome.usage)
+        if item in self.edits:
+            await self.give(outcome)
+
+    async def turn_away(self, prepared: PreparedEdit, outcome: EditOutcome) -> None:
+        """An edit that counted is in no batch: it counts no more, and is others'."""
+        self.run.limits.take_back()
+        await self.memory.give_back([prepared.item or ""])
+        await self.give(outcome)
+
+    async def report(self, items: Iterable[str]) -> None:
+        """Edits of this call ended in a batch that another process brought to its end."""
+        mine = [item for item in items if item in self.edits]
+        for item, state in (await self.memory.states(mine)).items():
+            prepared = self.edits.pop(item)
+            status: Status = "skipped" if state.status == "done" else "failed"
+            status = state.status if state.status in {"refused", "uncertain", "batched"} else status
+            located = self.target.located(state.files)
+            await self.give(
+                EditOutcome(
+                    edit=prepared.edit,
+                    id=prepared.id,
+                    status=status,
+                    files=located.files,
+                    objects=located.objects,
+                    usage=state.usage,
+                    problem=state.problem,
+                )
+            )
+
+    def know(self, outcome: BatchedEdit) -> None:
+        """An edit of this call is in a batch already."""
+        prepared = self.prepared_of(outcome.item, outcome.state)
+        self.edits[outcome.item] = evolve(prepared, id=outcome.id, loaded=LoadedEdit(edit=outcome.edit, images=()))
+
+    def prepared_of(self, item: str, state: ItemState) -> PreparedEdit:
+        """An edit that is in a batch; one that this call does not have is known by what is recorded of it alone."""
+        if item in self.edits:
+            return self.edits[item]
+        edit = ImageEdit(image=(), prompt="", n=state.n, id=state.id)
+        place = Destination(self.target.directory, safe_name(state.id))
+        loaded = LoadedEdit(edit=edit, images=())
+        return PreparedEdit(loaded=loaded, id=state.id, name=state.id, item=item, source=state.source, place=place)
+
+    async def pause(self, seconds: float) -> None:
+        """Wait, unless the call is left."""
+        with anyio.move_on_after(seconds):
+            await self._leaving.wait()
+
+    def all_came(self) -> None:
+        """There are no other edits."""
+        self._all_came.set()
+
+    async def wait_for_edits(self) -> None:
+        """Until all edits came: only then is it known whose the results of an earlier call are."""
+        while not self._all_came.is_set() and not self.is_left:
+            with anyio.move_on_after(1.0):
+                await self._all_came.wait()
+
+    def change(self) -> None:
+        """A batch came to its end."""
+        self._changed.set()
+
+    async def wait_for_change(self) -> None:
+        """Until a batch comes to its end."""
+        await self._changed.wait()
+        self._changed = anyio.Event()

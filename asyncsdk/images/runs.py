@@ -1,0 +1,138 @@
+"""What the calls of one editor have in common: its settings, and how a run is put together of them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from attrs import evolve, frozen
+
+from asyncsdk.client import Client
+from asyncsdk.images.arguments import place_of
+from asyncsdk.images.bucket import Where, target_of
+from asyncsdk.images.bulk.concurrency import possible
+from asyncsdk.images.bulk.delivery import Save
+from asyncsdk.images.bulk.intake import EditIntake, Intake, as_sent, read_and_check
+from asyncsdk.images.bulk.model_ends import ModelEnds
+from asyncsdk.images.bulk.outcomes import Outcomes, outcomes_of
+from asyncsdk.images.bulk.policy import Limits, Policy
+from asyncsdk.images.bulk.run import BulkRun
+from asyncsdk.images.costs.pricing import Pricing
+from asyncsdk.images.costs.table import Prices, current_prices
+from asyncsdk.images.edit import ImageEdit
+from asyncsdk.images.ledger.file import FileLedger
+from asyncsdk.images.ledgers import ChosenLedger, LedgerPlace, directory_of, limits_with
+from asyncsdk.images.pictures import LoadedEdit
+from asyncsdk.images.rate_pool import check_pool, limiter_of
+from asyncsdk.images.target import Target
+from asyncsdk.remote.stores import RemoteStores
+
+if TYPE_CHECKING:
+    from distributed import Client as DaskClient
+
+    from asyncsdk.images.ledger.shared import SharedLedger
+
+Edits = Iterable[ImageEdit] | AsyncIterable[ImageEdit]
+
+
+@frozen(eq=False, kw_only=True)
+class EditRuns:
+    """The settings of an editor, and the runs that they make."""
+
+    client: Client
+    check: bool
+    stores: RemoteStores
+    prices: Prices | None
+    idempotency_header: str | None
+
+    def places(
+        self, out: Where | None, ledger: ChosenLedger, *, accept_damage: bool = False, pool: str | None = None
+    ) -> tuple[Target | None, LedgerPlace | None]:
+        """Where the pictures of a run go, and where its ledger is, if anywhere. Raises ConfigurationError."""
+        target = target_of(out, None if ledger is None else directory_of(ledger, None), self.stores)
+        check_pool(pool, ledger)
+        if out is None and ledger is None:
+            return target, None
+        idle = self.client.timing.thread_idle
+        return target, place_of(target, out, ledger, accept_damage=accept_damage, idle=idle, rate_pool=pool)
+
+    @asynccontextmanager
+    async def running(
+        self,
+        edits: Edits,
+        target: Target | None,
+        place: LedgerPlace | None,
+        *,
+        policy: Policy,
+        limits: Limits,
+        rate: float | None,
+        save: Save | None,
+        concurrency: int,
+        check: bool | None,
+        dask: DaskClient | str | None,
+    ) -> AsyncIterator[Outcomes]:
+        async with AsyncExitStack() as stack:
+            pricing = await self.pricing(limits)
+            if dask is not None:
+                from asyncsdk.images.dask.driver import driving
+
+                common: Any = {
+                    "policy": policy,
+                    "limits": limits,
+                    "rate": rate,
+                    "concurrency": concurrency,
+                    "save": save,
+                }
+                common |= {"checked": self.check if check is None else check, "pricing": pricing}
+                common |= {"editor": {"idempotency_header": self.idempotency_header}}
+                how = driving(dask, self.client, edits, target, place, stores=self.stores, **common)
+                yield await stack.enter_async_context(how)
+                return
+            ledger = None if place is None else await stack.enter_async_context(place.open())
+            if target is not None and ledger is not None:
+                await target.prepare(ledger)
+            limits = limits_with(limits, ledger, pricing)
+            run = BulkRun(
+                client=self.client,
+                intake=await self.intake(policy, target, ledger, limits, pricing, check=check, few=concurrency),
+                limiter=await stack.enter_async_context(limiter_of(place, ledger, per_minute=rate)),
+                limits=limits,
+                ledger=ledger,
+                save=save,
+                concurrency=await possible(concurrency),
+                pricing=pricing,
+                ends=ModelEnds.of(self.client, edits, rate),
+                idempotency_header=self.idempotency_header,
+            )
+            yield await stack.enter_async_context(outcomes_of(run, edits))
+
+    async def pricing(self, limits: Limits) -> Pricing:
+        """The prices of a run. Raises ConfigurationError."""
+        return Pricing(await current_prices(self.prices), is_limited=limits.max_cost is not None)
+
+    async def intake(
+        self,
+        policy: Policy,
+        target: Target | None,
+        ledger: FileLedger | SharedLedger | None,
+        limits: Limits,
+        pricing: Pricing,
+        *,
+        check: bool | None,
+        few: int = 1,
+    ) -> EditIntake:
+        checked = self.check if check is None else check
+        if ledger is not None and policy.redo:
+            policy = evolve(policy, redo_before=await ledger.redo_before(policy.redo_before))
+        common: Any = {"policy": policy, "checked": checked, "target": target, "stores": self.stores}
+        if ledger is None or isinstance(ledger, FileLedger):
+            return Intake(ledger=ledger, **common)
+        from asyncsdk.images.bulk import shared_intake  # a run of one machine does not load it
+
+        few = min(few, shared_intake.MOST_CLAIMED)
+        return shared_intake.SharedIntake(ledger=ledger, limits=limits, pricing=pricing, few=few, **common)
+
+    async def loaded(self, edit: ImageEdit, *, check: bool | None) -> LoadedEdit:
+        checked = self.check if check is None else check
+        return await as_sent(await read_and_check(edit, checked=checked, stores=self.stores), checked=checked)

@@ -1,0 +1,9 @@
+-- The process $1 claims nothing more: whether no other one that may is alive.
+-- Law: of those that end at once, the one whose update is the last sees that the others are over.
+with mine as (
+    update asyncsdk.ledger_worker set is_over = true where holder = $1
+)
+select not exists (
+    select from asyncsdk.ledger_worker w join asyncsdk.holder h on h.id = w.holder
+    where not w.is_over and h.until > clock_timestamp() and w.holder <> $1
+) as is_last

@@ -1,0 +1,18 @@
+-- Add the facts in $2, by the try $1; returns all after the number $3. What holds the edits of a batch that is closed goes.
+-- Law: under the ledger's lock, in a statement of its own: so numbers are in the order of the commits. Asked again, it
+-- adds nothing.
+with given as materialized (
+    select g.fact, g.part from json_array_elements($2::json) with ordinality as g(fact, part)
+), made as (
+    insert into asyncsdk.batch_fact (try, part, fact)
+    select $1, g.part, g.fact from given g order by g.part
+    on conflict (try, part) do nothing
+    returning number, fact
+), over as (
+    delete from asyncsdk.batch b using given g where g.fact->>'t' = 'closed' and b.key = g.fact->>'batch' returning b.id
+), gone as (
+    delete from asyncsdk.holder h using over where h.id = over.id
+)
+select number, fact::text as fact from (
+    select number, fact from asyncsdk.batch_fact where number > $3 union all select number, fact from made
+) facts order by number

@@ -1,0 +1,132 @@
+"""The answer to the create of a batch is lost: it is found, at once or later, or not at all; never is it sent twice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from asyncsdk import APIStatusError, Client, ImageEditor, QuotaExceededError
+from asyncsdk.server import Fault, LocalServer
+from asyncsdk.timing import Timing
+from tests.stories.batches import QUICK, batch, direct, edits, ended, message, only, ours, statuses
+
+LOST = Fault("batches.create", "reset", at="done")
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[LocalServer]:
+    async with LocalServer(tmp_path / "server", batch_seconds=0.2) as running:
+        yield running
+
+
+@pytest.fixture
+def timing() -> Timing:
+    return QUICK
+
+
+@pytest.fixture
+def editor(client: Client) -> ImageEditor:
+    return ImageEditor(client)
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+def creates(server: LocalServer) -> int:
+    return sum(request.route == "batches.create" for request in server.requests)
+
+
+async def test_a_batch_that_is_in_the_list_at_once_is_found(
+    editor: ImageEditor, server: LocalServer, out: Path
+) -> None:
+    server.inject(LOST)
+    found, outcomes = await batch(editor, edits(3), out)
+    assert statuses(found) == only("done", 3)
+    assert [each.batch_id for each in outcomes.batches] == [each.id for each in server.batches]
+    assert (creates(server), server.edits.edits, ours(server)) == (1, 3, [])
+
+
+async def test_a_batch_that_is_listed_later_is_found(tmp_path: Path, out: Path) -> None:
+    async with LocalServer(tmp_path / "late", batch_seconds=0.1, listing_delay=0.4) as server:
+        server.inject(LOST)
+        async with Client("sk-test", base_url=server.url, timing=QUICK) as client:
+            found, _ = await batch(ImageEditor(client), edits(3), out)
+        assert statuses(found) == only("done", 3)
+        assert (creates(server), server.edits.edits, ours(server)) == (1, 3, [])
+
+
+async def test_a_batch_that_is_never_listed_leaves_its_edits_uncertain_and_nothing_new_is_created(
+    tmp_path: Path, out: Path
+) -> None:
+    async with LocalServer(tmp_path / "never", batch_seconds=0.1, listing_delay=60.0) as server:
+        server.inject(Fault("batches.create", "reset", at="done", nth=1))
+        async with Client("sk-test", base_url=server.url, timing=QUICK) as client:
+            editor = ImageEditor(client)
+            found, outcomes = await batch(editor, edits(6), out, batch_size=3)
+            assert sorted(statuses(found).values()) == ["done"] * 3 + ["uncertain"] * 3
+            [lost] = [each for each in outcomes.batches if each.step == "uncertain"]
+            assert lost.batch_id is None
+            uncertain = {name for name, outcome in found.items() if outcome.status == "uncertain"}
+            assert all("can't be found" in message(found[name]) for name in uncertain)
+            again, _ = await batch(editor, edits(6), out)
+            assert {name for name, outcome in again.items() if outcome.status == "uncertain"} == uncertain
+            assert statuses(await direct(editor, edits(6), out)) == statuses(again)
+        assert creates(server) == 2
+        assert max(server.edits.by_prompt.values()) == 1
+
+
+async def test_a_search_that_was_cut_short_goes_on_with_the_next_call(tmp_path: Path, out: Path) -> None:
+    async with LocalServer(tmp_path / "late", batch_seconds=0.1, listing_delay=0.5) as server:
+        server.inject(LOST)
+        async with Client("sk-test", base_url=server.url, timing=Timing(batch_search_interval=0.05)) as client:
+            editor = ImageEditor(client)
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.4):
+                    await batch(editor, edits(3), out)
+            assert statuses((await batch(editor, edits(3), out))[0]) == only("done", 3)
+        assert (creates(server), server.edits.edits, ours(server)) == (1, 3, [])
+
+
+async def test_a_create_that_is_refused_costs_nothing_and_the_same_call_sends_it(
+    editor: ImageEditor, server: LocalServer, out: Path
+) -> None:
+    server.inject(Fault("batches.create", "answer", at="before", status=400))
+    found, _ = await batch(editor, edits(3), out)
+    assert statuses(found) == only("failed", 3)
+    assert all(isinstance(outcome.error, APIStatusError) for outcome in found.values())
+    assert ours(server) == []
+    assert statuses((await batch(editor, edits(3), out))[0]) == only("done", 3)
+
+
+async def test_an_account_without_credit_stops_the_call(editor: ImageEditor, server: LocalServer, out: Path) -> None:
+    error = {"message": "You exceeded your quota.", "type": "insufficient_quota", "code": "insufficient_quota"}
+    server.inject(Fault("batches.create", "answer", at="before", status=429, body={"error": error}))
+    with pytest.raises(QuotaExceededError):
+        await batch(editor, edits(3), out, batch_size=1)
+    assert creates(server) == 1
+    assert statuses((await batch(editor, edits(3), out))[0]) == only("done", 3)
+
+
+async def test_a_batch_that_is_gone_leaves_its_edits_uncertain(
+    editor: ImageEditor, server: LocalServer, out: Path
+) -> None:
+    await batch(editor, edits(3), out, detach=True)
+    await ended(server)
+    server._repository.batches.clear()  # noqa: SLF001 - as if another project's key were used
+    found, _ = await batch(editor, edits(3), out)
+    assert statuses(found) == only("uncertain", 3)
+    assert "can't be found any more" in message(found["e1"])
+    assert creates(server) == 1
+
+
+async def test_answers_to_polls_that_are_lost_are_asked_for_again(
+    editor: ImageEditor, server: LocalServer, out: Path
+) -> None:
+    server.inject(Fault("batches.get", "answer", at="before", every=1, times=9))
+    found, _ = await batch(editor, edits(2), out)
+    assert statuses(found) == only("done", 2)
