@@ -76,6 +76,21 @@ async def test_workers_send_and_the_driver_gives_how_each_edit_ended(
         assert max(server.edits.by_prompt.values()) == 1
 
 
+async def test_a_picture_that_only_the_driver_can_read_is_reported_and_not_passed_over(
+    cluster: DaskCluster, database_url: str, picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(picture.parent)
+    alone = ImageEdit(image="/proc/self/cwd/a.png", prompt="p", id="alone")  # workers have another directory
+    async with LocalServer() as server:
+        one, other = await driven(
+            server, [*edits_of(picture, 1), alone], tmp_path / "out", database_url, cluster.address
+        )
+        assert server.edits.edits == 1
+    assert (one.status, other.id, other.status) == ("done", "alone", "failed")
+    assert other.problem is not None
+    assert "no worker could send it, though its pictures can be read here" in other.problem.message
+
+
 async def test_max_edits_holds_over_all_workers_and_a_client_of_dask_is_taken_too(
     cluster: DaskCluster, database_url: str, picture: Path, tmp_path: Path
 ) -> None:

@@ -8,8 +8,8 @@ from typing import Protocol
 import anyio
 from attrs import define, evolve, field
 
-from asyncsdk.errors import AsyncSDKError
-from asyncsdk.images.bulk.intake import PreparedEdit
+from asyncsdk.errors import AsyncSDKError, EditError
+from asyncsdk.images.bulk.intake import PreparedEdit, unsent
 from asyncsdk.images.bulk.run import BulkRun
 from asyncsdk.images.bulk.shared_intake import (
     LONGEST_WAIT,
@@ -23,6 +23,11 @@ from asyncsdk.images.edit import ImageEdit
 from asyncsdk.images.ledger.seen import SeenEdit
 from asyncsdk.images.outcome import EditOutcome
 from asyncsdk.models import Usage, add
+
+_NOT_THERE = (
+    "no worker could send it, though its pictures can be read here. Nothing was sent for it.\n  Each worker has to "
+    "reach them by the same path or URL; then the same call sends it."
+)
 
 
 class Copies(Protocol):
@@ -71,10 +76,14 @@ class WatchingIntake(SharedIntake):
             raise self.copies.failure
 
     async def prepare(self, edit: ImageEdit) -> EditOutcome | None:
-        """How the `edit` that `in_turn` gave last ended; None for one that this run is not about, or did not send."""
+        """How the `edit` that `in_turn` gave last ended; None for one that this run is not about."""
         offered = self._offered
         outcome = await super().prepare(edit)
-        if outcome is None or isinstance(outcome, PreparedEdit):
+        if isinstance(outcome, PreparedEdit):
+            outcome = await self.ready(outcome)
+        if isinstance(outcome, PreparedEdit):  # it can be sent, and each copy passed it over
+            return unsent(edit, outcome.id, EditError(_NOT_THERE))
+        if outcome is None:
             return None
         seen = None if offered is None else offered.seen
         is_now = outcome.status == "skipped" and seen is not None and seen.run == self.ledger.run
@@ -99,9 +108,9 @@ class WatchingIntake(SharedIntake):
             wait = SHORTEST_WAIT if len(page) < before else min(wait * 1.5, LONGEST_WAIT)
             await anyio.sleep(wait)
 
-    async def _claimed(self, wanted: Sequence[tuple[ListedEdit, SeenEdit | None]]) -> frozenset[str]:  # noqa: ARG002 - as its base
-        """None: nothing is sent from here."""
-        return frozenset()
+    async def _claimed(self, wanted: Sequence[tuple[ListedEdit, SeenEdit | None]]) -> frozenset[str]:
+        """All, but nothing is sent from here: why no copy could is seen by what `prepare` makes of them."""
+        return frozenset(listed.key for listed, _ in wanted)
 
 
 @define(eq=False, kw_only=True)
