@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import ssl
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncsdk import Client, ConfigurationError, ImageEdit, ImageEditor, ImageRef, LimitReachedError, PostgresLedger
+from asyncsdk.cli.connect import open_client
+from asyncsdk.cli.options import Connection
 from asyncsdk.errors import AuthenticationError
 from asyncsdk.images.bulk.identity import source_digest
 from asyncsdk.images.dask import driver
@@ -45,7 +48,14 @@ BASE: dict[str, Any] = {"base_url": "https://api.openai.com/v1", "auth": "bearer
 
 def task(**changes: Any) -> CopyTask:
     fields: dict[str, Any] = {"out": "s3://b/out", "pages": ("a", "b"), "ledger": "postgresql://u@h/d", "run": (3, 1.5)}
-    fields |= {"terms": (60.0, 20.0), "options": {}, "client": BASE, "request": {}, "asyncsdk": "1"}
+    fields |= {
+        "terms": (60.0, 20.0),
+        "options": {},
+        "key": "OPENAI_API_KEY",
+        "client": BASE,
+        "request": {},
+        "asyncsdk": "1",
+    }
     return CopyTask(**fields | changes)
 
 
@@ -117,15 +127,44 @@ def test_the_url_of_a_database_travels_without_its_password(url: str, shown: str
     assert without_password(parsed) == shown.replace("connect=1", "user=1")
 
 
-def test_a_worker_takes_its_own_database_and_its_own_key() -> None:
+def test_a_worker_takes_its_own_database() -> None:
     assert ledger_of(task(), {}) == "postgresql://u@h/d"
     assert ledger_of(task(), {"ASYNCSDK_LEDGER": "postgresql://x@y/z"}) == "postgresql://x@y/z"
     assert ledger_of(task(), {"ASYNCSDK_LEDGER": "/a/directory"}) == "postgresql://u@h/d"
-    assert key_of(task(), {"OPENAI_API_KEY": "k", "AZURE_OPENAI_API_KEY": "a"}) == "k"
-    azure = task(client={"base_url": "https://r.openai.azure.com/openai/v1", "auth": "api-key"})
-    assert key_of(azure, {"OPENAI_API_KEY": "k", "AZURE_OPENAI_API_KEY": "a"}) == "a"
-    with pytest.raises(ConfigurationError, match="set OPENAI_API_KEY in its environment"):
-        key_of(task(), {"AZURE_OPENAI_API_KEY": "a"})
+
+
+@pytest.mark.parametrize(
+    ("client", "variable"),
+    [
+        (Client("k", base_url="https://gateway.example/openai/v1"), "OPENAI_API_KEY"),
+        (Client("k", base_url="https://gateway.example/openai/v1", auth="api-key"), "OPENAI_API_KEY"),
+        (Client.azure("https://r.openai.azure.com", api_key="k"), "AZURE_OPENAI_API_KEY"),
+        (Client.azure("https://own.example", token="t"), "AZURE_OPENAI_AD_TOKEN"),
+    ],
+)
+def test_a_worker_takes_the_kind_of_key_that_the_driver_has_and_no_other(client: Client, variable: str) -> None:
+    keys = {"OPENAI_API_KEY": "k", "AZURE_OPENAI_API_KEY": "a", "AZURE_OPENAI_AD_TOKEN": "t"}
+    assert client.settings.variable == variable
+    assert key_of(task(key=variable), keys) == keys.pop(variable)
+    with pytest.raises(ConfigurationError, match=f"set {variable} in its environment"):
+        key_of(task(key=variable), keys)
+
+
+def test_with_workers_azure_needs_no_key_where_it_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENAI_API_KEY", "AZURE_OPENAI_API_KEY", "AZURE_OPENAI_AD_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", "https://r.openai.azure.com")
+    client = open_client(Connection(), on_workers=True)
+    assert (client.settings.auth, client.settings.variable) == ("api-key", "AZURE_OPENAI_API_KEY")
+
+
+@pytest.mark.parametrize("option", [{"proxy": "http://p:1"}, {"ssl": ssl.create_default_context()}])
+async def test_what_a_client_has_for_its_connections_is_not_left_out_in_silence(option: dict[str, Any]) -> None:
+    client = Client("sk-test", base_url="https://127.0.0.1:1/v1", **option)
+    ledger = PostgresLedger("postgresql://u@h/d")
+    with pytest.raises(ConfigurationError, match=f"{next(iter(option))}= of this client would not be used by workers"):
+        async with ImageEditor(client).edit_many([], out="out", ledger=ledger, dask="tcp://127.0.0.1:1"):
+            pass
 
 
 class FakeDask:
@@ -257,9 +296,6 @@ def test_without_distributed_the_message_names_what_to_install(tmp_path: Path) -
 
 @pytest.mark.parametrize("option", ["--ca-file", "--proxy", "--key-command"])
 def test_an_option_of_this_machine_alone_is_refused_with_workers(option: str, tmp_path: Path) -> None:
-    from asyncsdk.cli.connect import open_client
-    from asyncsdk.cli.options import Connection
-
     chosen: dict[str, Any] = {option[2:].replace("-", "_"): "x"}
     with pytest.raises(ConfigurationError, match=f"{option} is for this machine"):
         open_client(Connection(**chosen), on_workers=True)

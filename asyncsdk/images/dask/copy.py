@@ -22,8 +22,6 @@ from asyncsdk.postgres.url import is_database_url
 from asyncsdk.remote.stores import RemoteStores
 
 LOOK_EVERY = 0.5  # seconds, whether the worker is to close
-_KEYS = ("OPENAI_API_KEY",)
-_AZURE_KEYS = ("AZURE_OPENAI_API_KEY", "AZURE_OPENAI_AD_TOKEN")
 
 
 def run(text: str) -> str:
@@ -58,15 +56,12 @@ def ledger_of(task: CopyTask, environment: Mapping[str, str]) -> str:
 
 
 def key_of(task: CopyTask, environment: Mapping[str, str]) -> str:
-    """The key of this worker. Raises ConfigurationError."""
-    names = _AZURE_KEYS if task.client["base_url"].endswith(("/openai", "/openai/v1")) else _KEYS
-    if task.client["auth"] == "bearer":
-        names = names[::-1]
-    key = next((environment[name] for name in names if environment.get(name)), None)
-    if key is None:
+    """The key of this worker: of the same kind as the driver's, and no other. Raises ConfigurationError."""
+    key = environment.get(task.key)
+    if not key:
         raise ConfigurationError(
-            f"this worker has no API key: set {' or '.join(names)} in its environment. Keys do not travel. Nothing was "
-            "sent from it."
+            f"this worker has no API key: set {task.key} in its environment. Keys do not travel. Nothing was sent from "
+            "it."
         )
     return key
 

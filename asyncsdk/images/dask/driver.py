@@ -225,8 +225,9 @@ async def copies_on(dask: Any, place: str, task: CopyTask) -> AsyncIterator[Copi
 
 def _arguments_of(client: Client) -> dict[str, Any]:
     return client_arguments(
-        client.settings, timeout=client.timeout, max_retries=client.max_retries, environment=os.environ
-    )
+        client.settings, timeout=client.timeout, max_retries=client.max_retries, only_here=client.only_here,
+        environment=os.environ,
+    )  # fmt: skip
 
 
 def _task_of(shared: PostgresLedger, ledger: SharedLedger, **rest: Any) -> CopyTask:
@@ -280,7 +281,9 @@ async def driving(
         assert isinstance(ledger, SharedLedger)  # noqa: S101 - for the type checker
         await target.prepare(ledger)
         names = await pages.write(edits, out, stores)
-        task = _task_of(shared, ledger, out=out, pages=names, client=arguments, request=request)
+        task = _task_of(
+            shared, ledger, out=out, pages=names, key=client.settings.variable, client=arguments, request=request
+        )
         policy = evolve(policy, redo_before=await ledger.redo_before(policy.redo_before))
         limits = ReservedLimits(limits.max_edits, limits.max_tokens, ledger.spent.edits, ledger.spent.tokens)
         async with copies_on(cluster, address, task) as copies:
