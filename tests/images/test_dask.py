@@ -21,9 +21,8 @@ from asyncsdk.cli.options import Connection
 from asyncsdk.errors import AuthenticationError
 from asyncsdk.images.bulk.identity import source_digest
 from asyncsdk.images.dask import driver
-from asyncsdk.images.dask.copy import key_of, ledger_of
+from asyncsdk.images.dask.copy import key_of, ledger_of, run
 from asyncsdk.images.dask.lines import edits_of, page_of
-from asyncsdk.images.dask.start import start
 from asyncsdk.images.dask.task import CopyEnd, CopyTask
 from asyncsdk.postgres.url import database_url, without_password
 
@@ -90,7 +89,7 @@ def test_a_task_is_the_same_after_its_journey() -> None:
 
 
 def test_a_worker_with_another_version_sends_nothing_and_says_which_both_are() -> None:
-    end = CopyEnd.of_text(start(task(asyncsdk="0.0.1").as_text()))
+    end = CopyEnd.of_text(run(task(asyncsdk="0.0.1").as_text()))
     assert end.kind == "ConfigurationError"
     assert "the driver has 0.0.1. Nothing was sent from it. Install the same version on both." in end.message
 

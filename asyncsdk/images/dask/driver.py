@@ -144,12 +144,16 @@ def _failure_of(ended: Mapping[str, CopyEnd]) -> AsyncSDKError:
 
 
 def _starter() -> Callable[[str], str]:
-    """What workers call. A function within a function travels as code: a scheduler without asyncsdk can read it."""
+    """What workers call. A function within a function travels as code: a scheduler without asyncsdk can read it.
+
+    The copy is imported by name: it is the program of another process, which has `edit_many` at its top.
+    """
 
     def begin(text: str) -> str:
-        from asyncsdk.images.dask.start import start
+        from importlib import import_module
 
-        return start(text)
+        ended: str = import_module("asyncsdk.images.dask.copy").run(text)
+        return ended
 
     return begin
 
