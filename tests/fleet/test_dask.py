@@ -99,7 +99,7 @@ async def test_max_edits_holds_over_all_workers_and_a_client_of_dask_is_taken_to
     client = await asyncio.to_thread(distributed.Client, cluster.address, set_as_default=False)
     try:
         async with LocalServer(edit_seconds=0.05) as server:
-            with pytest.raises(LimitReachedError):
+            with pytest.raises(LimitReachedError, match="max_edits=17 is reached: 17 edits were sent so far"):
                 await driven(server, edits_of(picture, 40), tmp_path / "out", database_url, client, max_edits=17)
             assert server.edits.edits == 17
     finally:
