@@ -143,6 +143,8 @@ async def test_a_worker_without_a_key_one_with_another_ledger_and_one_with_a_wro
             with pytest.raises((ConfigurationError, LedgerError)):
                 await driven(server, edits_of(picture, 3), tmp_path / "out", database_url, lone.address)
             assert server.edits.edits == 0
+        joined = postgres_server.sql("select is_over from asyncsdk.ledger_worker", database=other)
+        assert set(joined.split()) == {"t"}, "the other ledger believes that a copy works with it"
     finally:
         lone.stop()
     assert "this worker has no API key: set OPENAI_API_KEY in its environment" in caplog.text
