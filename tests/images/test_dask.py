@@ -172,9 +172,17 @@ class FakeDask:
     def __init__(self) -> None:
         self.ends: dict[str, CopyEnd | None] = {}
         self.scheduler = self
+        self.looks = 0
 
     async def ncores(self) -> dict[str, int]:
+        self.looks += 1
         return dict.fromkeys(self.ends, 1)
+
+    async def looked(self, copies: driver.CopiesOnWorkers) -> None:
+        """Return once the driver has looked at the workers as they are now, or looks no more."""
+        before = self.looks
+        while self.looks < before + 2 and not copies.are_over:
+            await asyncio.sleep(0.001)
 
     def submit(self, *_: Any, workers: list[str], **__: Any) -> FakeFuture:
         return FakeFuture(self, workers[0])
@@ -225,11 +233,11 @@ async def test_when_copies_are_over_and_why(
     dask: Any = FakeDask()
     dask.ends = {"w0": None, "w1": None}
     async with driver.copies_on(dask, "tcp://s:1", task()) as copies:
-        await asyncio.sleep(0.02)  # they have begun
+        await dask.looked(copies)  # they have begun
         if stops:
             copies.stop()
         dask.ends = dict(zip(("w0", "w1"), ends, strict=True))
-        await asyncio.sleep(0.05)
+        await dask.looked(copies)
         failure = None if copies.failure is None else type(copies.failure)
         assert (copies.are_over, copies.saw_all_end, failure) == expected
 
