@@ -242,6 +242,20 @@ async def test_when_copies_are_over_and_why(
         assert (copies.are_over, copies.saw_all_end, failure) == expected
 
 
+async def test_a_worker_that_was_retired_and_comes_back_at_its_address_gets_a_copy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(driver, "LOOK_EVERY", 0.001)
+    dask: Any = FakeDask()
+    dask.ends = {"w0": LEAVING}
+    async with driver.copies_on(dask, "tcp://s:1", task()) as copies:
+        for ends in ({"w0": LEAVING}, {}, {"w0": None}, {"w0": CopyEnd()}):
+            dask.ends = ends
+            await dask.looked(copies)
+            await dask.looked(copies)
+        assert (copies.are_over, copies.saw_all_end) == (True, True)
+
+
 async def test_a_cluster_that_has_no_worker_for_long_ends_the_driver_which_may_go_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -94,6 +94,9 @@ class CopiesOnWorkers:
                 self._forget(worker)
             elif future.done():
                 self._note(worker, await _end_of(future))
+        for worker in self._ended.keys() - workers:
+            if self._ended[worker].is_leaving:  # one that comes back at its address is another one
+                del self._ended[worker]
         for worker in workers - self._futures.keys() - self._ended.keys():
             if not self._is_stopping:
                 # alone on this worker, and not made again by Dask: what a copy that is gone had, others take
