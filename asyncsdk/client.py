@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
 import aiohttp
+from attrs import evolve
 
 from asyncsdk import files, settings
 from asyncsdk.api import Request
@@ -105,6 +106,8 @@ class Client(FileJobs):
             query=default_query,
         )
         self.timeout, self.max_retries, self.timing = timeout, max_retries, timing
+        given = {"ssl": ssl, "proxy": proxy, "session": session}
+        self.only_here = tuple(name for name, value in given.items() if value is not None)  # which do not travel
         self.clock = Clock()
         config = ConnectionConfig(timing=timing)
         if session is None:
@@ -160,7 +163,7 @@ class Client(FileJobs):
         tokens = {"token": token, "azure_ad_token": azure_ad_token, "azure_ad_token_provider": azure_ad_token_provider}
         keys = {"api_key": api_key, **tokens}
         azure = settings.resolve_azure(os.environ, endpoint=endpoint, api_version=api_version, keys=keys)
-        return cls(
+        client = cls(
             azure.key,
             base_url=azure.base_url,
             auth=azure.auth,
@@ -178,6 +181,8 @@ class Client(FileJobs):
             trace_configs=trace_configs,
             timing=timing,
         )
+        client.settings = evolve(client.settings, variable=azure.variable)
+        return client
 
     @property
     def base_url(self) -> str:

@@ -47,6 +47,7 @@ class Settings:
     project: str | None = None
     headers: Mapping[str, str] = field(factory=dict, repr=False)
     query: Mapping[str, str] = field(factory=dict, repr=False)
+    variable: str = "OPENAI_API_KEY"  # of the environment, which has such a key
 
     @property
     def by_deployment(self) -> bool:
@@ -104,6 +105,11 @@ class AzureSettings:
     base_url: str
     auth: Auth
     query: Mapping[str, str]
+
+    @property
+    def variable(self) -> str:
+        """Which variable of the environment has a key that is sent like this one."""
+        return "AZURE_OPENAI_API_KEY" if self.auth == "api-key" else "AZURE_OPENAI_AD_TOKEN"
 
 
 def resolve_azure(

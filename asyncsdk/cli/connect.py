@@ -50,6 +50,9 @@ def open_client(choice: Connection, *, connections: int = 100, on_workers: bool 
             raise ConfigurationError(
                 "--auth needs --base-url; with AZURE_OPENAI_ENDPOINT the kind of key decides. Nothing was sent."
             )
+        if on_workers:
+            options["token" if os.environ.get("AZURE_OPENAI_AD_TOKEN") else "api_key"] = NOT_SENT
+            return Client.azure(**options)
         return Client.azure(token=key, **options)
     if key is None and not on_workers and not os.environ.get("OPENAI_API_KEY"):
         raise ConfigurationError(

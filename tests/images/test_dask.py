@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import ssl
 import subprocess
 import sys
 from pathlib import Path
@@ -15,12 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncsdk import Client, ConfigurationError, ImageEdit, ImageEditor, ImageRef, LimitReachedError, PostgresLedger
+from asyncsdk.cli.connect import open_client
+from asyncsdk.cli.options import Connection
 from asyncsdk.errors import AuthenticationError
 from asyncsdk.images.bulk.identity import source_digest
 from asyncsdk.images.dask import driver
-from asyncsdk.images.dask.copy import key_of, ledger_of
+from asyncsdk.images.dask.copy import key_of, ledger_of, run
 from asyncsdk.images.dask.lines import edits_of, page_of
-from asyncsdk.images.dask.start import start
 from asyncsdk.images.dask.task import CopyEnd, CopyTask
 from asyncsdk.postgres.url import database_url, without_password
 
@@ -45,7 +47,14 @@ BASE: dict[str, Any] = {"base_url": "https://api.openai.com/v1", "auth": "bearer
 
 def task(**changes: Any) -> CopyTask:
     fields: dict[str, Any] = {"out": "s3://b/out", "pages": ("a", "b"), "ledger": "postgresql://u@h/d", "run": (3, 1.5)}
-    fields |= {"terms": (60.0, 20.0), "options": {}, "client": BASE, "request": {}, "asyncsdk": "1"}
+    fields |= {
+        "terms": (60.0, 20.0),
+        "options": {},
+        "key": "OPENAI_API_KEY",
+        "client": BASE,
+        "request": {},
+        "asyncsdk": "1",
+    }
     return CopyTask(**fields | changes)
 
 
@@ -80,7 +89,7 @@ def test_a_task_is_the_same_after_its_journey() -> None:
 
 
 def test_a_worker_with_another_version_sends_nothing_and_says_which_both_are() -> None:
-    end = CopyEnd.of_text(start(task(asyncsdk="0.0.1").as_text()))
+    end = CopyEnd.of_text(run(task(asyncsdk="0.0.1").as_text()))
     assert end.kind == "ConfigurationError"
     assert "the driver has 0.0.1. Nothing was sent from it. Install the same version on both." in end.message
 
@@ -117,15 +126,44 @@ def test_the_url_of_a_database_travels_without_its_password(url: str, shown: str
     assert without_password(parsed) == shown.replace("connect=1", "user=1")
 
 
-def test_a_worker_takes_its_own_database_and_its_own_key() -> None:
+def test_a_worker_takes_its_own_database() -> None:
     assert ledger_of(task(), {}) == "postgresql://u@h/d"
     assert ledger_of(task(), {"ASYNCSDK_LEDGER": "postgresql://x@y/z"}) == "postgresql://x@y/z"
     assert ledger_of(task(), {"ASYNCSDK_LEDGER": "/a/directory"}) == "postgresql://u@h/d"
-    assert key_of(task(), {"OPENAI_API_KEY": "k", "AZURE_OPENAI_API_KEY": "a"}) == "k"
-    azure = task(client={"base_url": "https://r.openai.azure.com/openai/v1", "auth": "api-key"})
-    assert key_of(azure, {"OPENAI_API_KEY": "k", "AZURE_OPENAI_API_KEY": "a"}) == "a"
-    with pytest.raises(ConfigurationError, match="set OPENAI_API_KEY in its environment"):
-        key_of(task(), {"AZURE_OPENAI_API_KEY": "a"})
+
+
+@pytest.mark.parametrize(
+    ("client", "variable"),
+    [
+        (Client("k", base_url="https://gateway.example/openai/v1"), "OPENAI_API_KEY"),
+        (Client("k", base_url="https://gateway.example/openai/v1", auth="api-key"), "OPENAI_API_KEY"),
+        (Client.azure("https://r.openai.azure.com", api_key="k"), "AZURE_OPENAI_API_KEY"),
+        (Client.azure("https://own.example", token="t"), "AZURE_OPENAI_AD_TOKEN"),
+    ],
+)
+def test_a_worker_takes_the_kind_of_key_that_the_driver_has_and_no_other(client: Client, variable: str) -> None:
+    keys = {"OPENAI_API_KEY": "k", "AZURE_OPENAI_API_KEY": "a", "AZURE_OPENAI_AD_TOKEN": "t"}
+    assert client.settings.variable == variable
+    assert key_of(task(key=variable), keys) == keys.pop(variable)
+    with pytest.raises(ConfigurationError, match=f"set {variable} in its environment"):
+        key_of(task(key=variable), keys)
+
+
+def test_with_workers_azure_needs_no_key_where_it_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENAI_API_KEY", "AZURE_OPENAI_API_KEY", "AZURE_OPENAI_AD_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", "https://r.openai.azure.com")
+    client = open_client(Connection(), on_workers=True)
+    assert (client.settings.auth, client.settings.variable) == ("api-key", "AZURE_OPENAI_API_KEY")
+
+
+@pytest.mark.parametrize("option", [{"proxy": "http://p:1"}, {"ssl": ssl.create_default_context()}])
+async def test_what_a_client_has_for_its_connections_is_not_left_out_in_silence(option: dict[str, Any]) -> None:
+    client = Client("sk-test", base_url="https://127.0.0.1:1/v1", **option)
+    ledger = PostgresLedger("postgresql://u@h/d")
+    with pytest.raises(ConfigurationError, match=f"{next(iter(option))}= of this client would not be used by workers"):
+        async with ImageEditor(client).edit_many([], out="out", ledger=ledger, dask="tcp://127.0.0.1:1"):
+            pass
 
 
 class FakeDask:
@@ -134,9 +172,17 @@ class FakeDask:
     def __init__(self) -> None:
         self.ends: dict[str, CopyEnd | None] = {}
         self.scheduler = self
+        self.looks = 0
 
     async def ncores(self) -> dict[str, int]:
+        self.looks += 1
         return dict.fromkeys(self.ends, 1)
+
+    async def looked(self, copies: driver.CopiesOnWorkers) -> None:
+        """Return once the driver has looked at the workers as they are now, or looks no more."""
+        before = self.looks
+        while self.looks < before + 2 and not copies.are_over:
+            await asyncio.sleep(0.001)
 
     def submit(self, *_: Any, workers: list[str], **__: Any) -> FakeFuture:
         return FakeFuture(self, workers[0])
@@ -187,13 +233,27 @@ async def test_when_copies_are_over_and_why(
     dask: Any = FakeDask()
     dask.ends = {"w0": None, "w1": None}
     async with driver.copies_on(dask, "tcp://s:1", task()) as copies:
-        await asyncio.sleep(0.02)  # they have begun
+        await dask.looked(copies)  # they have begun
         if stops:
             copies.stop()
         dask.ends = dict(zip(("w0", "w1"), ends, strict=True))
-        await asyncio.sleep(0.05)
+        await dask.looked(copies)
         failure = None if copies.failure is None else type(copies.failure)
         assert (copies.are_over, copies.saw_all_end, failure) == expected
+
+
+async def test_a_worker_that_was_retired_and_comes_back_at_its_address_gets_a_copy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(driver, "LOOK_EVERY", 0.001)
+    dask: Any = FakeDask()
+    dask.ends = {"w0": LEAVING}
+    async with driver.copies_on(dask, "tcp://s:1", task()) as copies:
+        for ends in ({"w0": LEAVING}, {}, {"w0": None}, {"w0": CopyEnd()}):
+            dask.ends = ends
+            await dask.looked(copies)
+            await dask.looked(copies)
+        assert (copies.are_over, copies.saw_all_end) == (True, True)
 
 
 async def test_a_cluster_that_has_no_worker_for_long_ends_the_driver_which_may_go_on(
@@ -257,9 +317,6 @@ def test_without_distributed_the_message_names_what_to_install(tmp_path: Path) -
 
 @pytest.mark.parametrize("option", ["--ca-file", "--proxy", "--key-command"])
 def test_an_option_of_this_machine_alone_is_refused_with_workers(option: str, tmp_path: Path) -> None:
-    from asyncsdk.cli.connect import open_client
-    from asyncsdk.cli.options import Connection
-
     chosen: dict[str, Any] = {option[2:].replace("-", "_"): "x"}
     with pytest.raises(ConfigurationError, match=f"{option} is for this machine"):
         open_client(Connection(**chosen), on_workers=True)

@@ -236,6 +236,7 @@ async def test_a_copy_stops_all_copies(fleet: Fleet, server: LocalServer) -> Non
     said = await asyncio.gather(*others)
     assert [each.startswith("another copy of this run has stopped all") for each in said] == [True, True]
     assert [each.endswith("True") for each in said] == [True, True]
+    assert all("Once all have ended the same call goes on; one that was killed counts" in each for each in said)
     assert server.edits.edits < 200
     shown = await PostgresLedger(fleet.url).show()
     assert shown is not None

@@ -1,7 +1,8 @@
-"""A copy of a run on a worker, in a thread and an event loop of its own: `start` begins it, as text, by `run`."""
+"""A copy of a run on a worker, in a thread and an event loop of its own: Dask calls `run`, by name."""
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -20,14 +21,20 @@ from asyncsdk.images.ledgers import VARIABLE
 from asyncsdk.postgres.lease import LeaseTerms
 from asyncsdk.postgres.url import is_database_url
 from asyncsdk.remote.stores import RemoteStores
+from asyncsdk.version import __version__
 
 LOOK_EVERY = 0.5  # seconds, whether the worker is to close
-_KEYS = ("OPENAI_API_KEY",)
-_AZURE_KEYS = ("AZURE_OPENAI_API_KEY", "AZURE_OPENAI_AD_TOKEN")
 
 
 def run(text: str) -> str:
     """Run it to its end, which is returned as text: nothing is raised, which a scheduler would keep and log."""
+    theirs = json.loads(text).get("asyncsdk")
+    if theirs != __version__:  # the rest of the task may be something else to it
+        return CopyEnd(
+            kind="ConfigurationError",
+            message=f"this worker has asyncsdk {__version__}, and the driver has {theirs}. Nothing was sent from it. "
+            "Install the same version on both.",
+        ).as_text()
     task, is_leaving = CopyTask.of_text(text), _leaving()
     try:
         return anyio.run(_copy, task, is_leaving).as_text()
@@ -58,15 +65,12 @@ def ledger_of(task: CopyTask, environment: Mapping[str, str]) -> str:
 
 
 def key_of(task: CopyTask, environment: Mapping[str, str]) -> str:
-    """The key of this worker. Raises ConfigurationError."""
-    names = _AZURE_KEYS if task.client["base_url"].endswith(("/openai", "/openai/v1")) else _KEYS
-    if task.client["auth"] == "bearer":
-        names = names[::-1]
-    key = next((environment[name] for name in names if environment.get(name)), None)
-    if key is None:
+    """The key of this worker: of the same kind as the driver's, and no other. Raises ConfigurationError."""
+    key = environment.get(task.key)
+    if not key:
         raise ConfigurationError(
-            f"this worker has no API key: set {' or '.join(names)} in its environment. Keys do not travel. Nothing was "
-            "sent from it."
+            f"this worker has no API key: set {task.key} in its environment. Keys do not travel. Nothing was sent from "
+            "it."
         )
     return key
 

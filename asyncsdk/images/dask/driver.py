@@ -97,6 +97,9 @@ class CopiesOnWorkers:
                 self._forget(worker)
             elif future.done():
                 self._note(worker, await _end_of(future))
+        for worker in self._ended.keys() - workers:
+            if self._ended[worker].is_leaving:  # one that comes back at its address is another one
+                del self._ended[worker]
         for worker in workers - self._futures.keys() - self._ended.keys():
             if not self._is_stopping:
                 # alone on this worker, and not made again by Dask: what a copy that is gone had, others take
@@ -147,12 +150,16 @@ def _failure_of(ended: Mapping[str, CopyEnd]) -> AsyncSDKError:
 
 
 def _starter() -> Callable[[str], str]:
-    """What workers call. A function within a function travels as code: a scheduler without asyncsdk can read it."""
+    """What workers call. A function within a function travels as code: a scheduler without asyncsdk can read it.
+
+    The copy is imported by name: it is the program of another process, which has `edit_many` at its top.
+    """
 
     def begin(text: str) -> str:
-        from asyncsdk.images.dask.start import start
+        from importlib import import_module
 
-        return start(text)
+        ended: str = import_module("asyncsdk.images.dask.copy").run(text)
+        return ended
 
     return begin
 
@@ -228,8 +235,9 @@ async def copies_on(dask: Any, place: str, task: CopyTask) -> AsyncIterator[Copi
 
 def _arguments_of(client: Client) -> dict[str, Any]:
     return client_arguments(
-        client.settings, timeout=client.timeout, max_retries=client.max_retries, environment=os.environ
-    )
+        client.settings, timeout=client.timeout, max_retries=client.max_retries, only_here=client.only_here,
+        environment=os.environ,
+    )  # fmt: skip
 
 
 def _task_of(shared: PostgresLedger, ledger: SharedLedger, **rest: Any) -> CopyTask:
@@ -287,7 +295,8 @@ async def driving(
         assert isinstance(ledger, SharedLedger)  # noqa: S101 - for the type checker
         await target.prepare(ledger)
         names = await pages.write(edits, out, stores)
-        task = _task_of(shared, ledger, out=out, pages=names, client=arguments, editor=editor, request=request)
+        arguments = {"client": arguments, "editor": editor, "request": request}
+        task = _task_of(shared, ledger, out=out, pages=names, key=client.settings.variable, **arguments)
         before = await ledger.redo_before(policy.redo_before)
         limits = limits_with(limits, ledger, pricing)
         async with copies_on(cluster, address, task) as copies:

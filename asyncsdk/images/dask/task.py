@@ -20,8 +20,9 @@ class CopyTask:
     """One copy of a run, as text: what a scheduler keeps of it, anyone who reaches the scheduler can read.
 
     `run` is the run of the ledger that the copy is part of, with its begin: another database has another one. `client`,
-    `editor` and `request` are arguments of `Client`, `ImageEditor` and `edit_many`, `terms` those of the lease, `pages`
-    the names of the pages of the list below `out`, `asyncsdk` is its version.
+    `editor` and `request` are arguments of `Client`, `ImageEditor` and `edit_many`, `key` is the variable that has a
+    worker's key, `terms` are those of the lease, `pages` the names of the pages of the list below `out`, `asyncsdk` is
+    its version.
     """
 
     out: str
@@ -30,6 +31,7 @@ class CopyTask:
     run: tuple[int, float]
     terms: tuple[float, float]
     options: Mapping[str, Any]
+    key: str
     client: Mapping[str, Any]
     editor: Mapping[str, Any]
     request: Mapping[str, Any]

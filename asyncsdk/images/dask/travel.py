@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from asyncsdk.errors import ConfigurationError
@@ -21,13 +21,23 @@ def absolute(out: str | os.PathLike[str] | None) -> str | os.PathLike[str] | Non
 
 
 def client_arguments(
-    settings: Settings, *, timeout: float | None, max_retries: int, environment: Mapping[str, str]
+    settings: Settings,
+    *,
+    timeout: float | None,
+    max_retries: int,
+    only_here: Sequence[str],
+    environment: Mapping[str, str],
 ) -> dict[str, Any]:
     """The arguments of a worker's client: without the key, and without headers, which may hold one.
 
-    Raises ConfigurationError for headers and query parameters that were passed in code: what they are for would be
-    missed. Headers of OPENAI_CUSTOM_HEADERS are set on each worker.
+    Raises ConfigurationError for what was passed in code and is `only_here`, such as headers, query parameters and a
+    proxy: what they are for would be missed. Headers of OPENAI_CUSTOM_HEADERS are set on each worker.
     """
+    if only_here:
+        raise ConfigurationError(
+            f"on Dask, {only_here[0]}= of this client would not be used by workers, which connect by themselves: set "
+            "SSL_CERT_FILE and HTTPS_PROXY on each worker. Nothing was sent."
+        )
     ours = parse_headers(environment.get("OPENAI_CUSTOM_HEADERS", "").splitlines())
     headers = sorted(name for name, value in settings.headers.items() if ours.get(name) != value)
     if headers or settings.query.keys() - _QUERY:

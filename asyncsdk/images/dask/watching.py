@@ -129,6 +129,11 @@ class WatchedRun(BulkRun):
         if self.ledger is not None and not self.copies.are_over:
             self.ledger.stop_copies()
 
+    def take_reason(self) -> Exception | None:
+        """Why it stopped before its end, once: a limit with the counts of the copy that reached it."""
+        reason, self.reason = self.reason, None
+        return reason
+
     def ended(self, outcome: EditOutcome | None) -> None:
         """Count how an edit ended."""
         super().ended(outcome)

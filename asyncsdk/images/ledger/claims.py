@@ -147,9 +147,12 @@ def replaced(place: str) -> LedgerBusyError:
     )
 
 
-def stopped() -> EditError:
+def stopped(lease: float) -> EditError:
     """The error of a run that another copy of it stopped."""
-    error = EditError("another copy of this run has stopped all of them. Nothing more was sent. The same call goes on.")
+    error = EditError(
+        "another copy of this run has stopped all of them. Nothing more was sent.\n  Once all have ended the same call "
+        f"goes on; one that was killed counts as running for up to {lease:g} s."
+    )
     error.resumable = True
     return error
 

@@ -80,6 +80,7 @@ class PostgresLedger:
                 text = json.dumps(digests({**self.options, **options}), sort_keys=True)
                 run, begun, hosts = await _joined(database, holder, place, text)
                 if self.part_of not in {None, (run, begun)}:
+                    await database.run("ledger_leave", holder)
                     raise _another_run(place)
                 whole = WholeWatch(database, holder)
                 ledger = SharedLedger(

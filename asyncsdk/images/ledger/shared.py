@@ -179,7 +179,7 @@ class SharedLedger:
         self.claims |= granted
         self.spent = spent_of(rows[0])
         if self._is_stopping and not granted:
-            raise stopped()
+            raise stopped(self.terms.lease)
         is_held_back = rows[0]["is_held_back"] and not rows[0]["is_stopping"]
         return Granted(keys=frozenset(granted), spent=self.spent, is_held_back=is_held_back)
 
@@ -226,7 +226,7 @@ class SharedLedger:
         if claim is None:
             raise ClaimLostError
         if self._is_stopping:
-            raise stopped()
+            raise stopped(self.terms.lease)
         async with claim.turn:
             for _ in range(START_ATTEMPTS):
                 await self._settle(claim)
