@@ -11,8 +11,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from docs.making.checking import problems_of
-from docs.making.forms import llms_txt, plain_forms
+from docs.making.finishing import finish, problems_of
 from docs.making.gathering import gather
 
 HERE = Path(__file__).parent
@@ -28,14 +27,7 @@ def build(folder: Path) -> int:
     gather(HERE.parent, markdown)
     options = ["-q", "-W", "--keep-going", "-E", "-j", "2", "-d", str(cache), "-c", str(HERE)]
     code: int = build_main([*options, str(markdown), str(html)])
-    for page, text in plain_forms(markdown).items():
-        (html / page).write_text(text)
-    (html / "llms.txt").write_text(llms_txt(markdown))
-    # what pieces of HTML, or the pages as Markdown, lead to, is not Sphinx's to copy
-    for file in markdown.rglob("*.*"):
-        if file.suffix != ".md" and file.is_file():
-            (html / file.relative_to(markdown)).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, html / file.relative_to(markdown))
+    finish(markdown, html)
     problems = list(problems_of(html))
     print(*problems, sep="\n", end="\n" if problems else "")
     return code or int(bool(problems))

@@ -29,11 +29,11 @@ class _WithCodes(SearchEnglish):
     """English with numbers of up to three digits: statuses and exit codes are looked for."""
 
     def word_filter(self, word: str) -> bool:
-        return (word.isdigit() and len(word) <= 3) or super().word_filter(word)
+        return len(word) <= 3 if word.isdigit() else super().word_filter(word)
 
 
 languages["en"] = _WithCodes
-_SKIPS_NUMBERS = r" || queryTerm.match(/^\d+$/)"
+_IS_SKIPPED = r"queryTerm.match(/^\d+$/)"
 
 
 def setup(app: Any) -> None:
@@ -44,10 +44,10 @@ def setup(app: Any) -> None:
 
 def _let_numbers_be_searched(app: Any, _: Exception | None) -> None:
     script = Path(app.outdir) / "_static" / "searchtools.js"
-    before, found, after = script.read_text().partition(_SKIPS_NUMBERS)
+    before, found, after = script.read_text().partition(_IS_SKIPPED)
     if not found:
-        raise ValueError(f"{script} has no{_SKIPS_NUMBERS}: does this version of Sphinx search numbers by itself?")
-    script.write_text(before + after)
+        raise ValueError(f"{script} has no {_IS_SKIPPED}: does this version of Sphinx search numbers by itself?")
+    script.write_text(f"{before}false{after}")
 
 
 def _with_markdown(_: Any, page: str, __: str, context: dict[str, Any], doctree: Any) -> None:

@@ -106,6 +106,8 @@ def test_what_else_is_in_a_block_runs_in_a_shell(block: Block, tmp_path: Path) -
     code = block.code.replace("8787", str(port)).replace("sk-…", "sk-test")
     if OWN_SERVER in code and shutil.which("curl") is None:
         pytest.skip("there is no curl on this machine")
+    # else what the block began in the background would outlive it where it fails, and be waited for
+    code = f"trap 'kill $(jobs -p) 2> /dev/null || true' EXIT\n{code}"
     with surroundings(code, tmp_path) as environment:
         command = ["bash", "-e", "-o", "pipefail", "-c", code]
         ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)

@@ -17,7 +17,7 @@ from asyncsdk.cli.help import EXAMPLES
 from docs.making.commands import commands_page
 from docs.making.docstrings import Docstring, docstring_of, grouped, parsed
 from docs.making.errors import TO_DO, errors_part, in_order, to_do
-from docs.making.layout import menu
+from docs.making.gathering import menu
 from docs.making.links import anchors, links, moved, slug
 from docs.making.public import (
     SINCE,

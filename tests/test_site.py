@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from docs.__main__ import PARTS, build, make_room
-from docs.making.checking import problems_of
-from docs.making.forms import llms_txt, plain_forms
+from docs.making.finishing import llms_txt, plain_forms, problems_of
 from docs.making.gathering import DeadLinkError, gather
 from tests.pages import ROOT
 

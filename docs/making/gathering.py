@@ -1,19 +1,40 @@
-"""Gathers the pages of the site in one folder: those that are written, and those that are made of the code."""
+"""Gathers the pages of the site in one folder: those that are written and those made of the code; and their menu."""
 
 from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from posixpath import dirname, join, normpath
 
 from docs.making.commands import commands_page
 from docs.making.errors import errors_part
-from docs.making.layout import RESULTS, menu, page_of
 from docs.making.links import anchors, links, moved
 from docs.making.reference import reference_pages
 
+# headings of the menu, and the pages below each; a page that is in none of them comes last
+MENU: Mapping[str, Sequence[str]] = {
+    "Guides": (
+        "start", "upload", "streams", "edit", "edit-many", "costs", "batches", "many-machines", "fleets", "recipes",
+        "frameworks",
+    ),
+    "Test your code": ("testing-with-asyncsdk", "faults"),
+    "Reference": ("commands", "api/index", "errors", "configuration", "servers"),
+    "Background": (
+        "reliability", "performance", "comparisons", "coming-from-openai", "security", "architecture",
+        "decisions/README", "contributing", "changelog",
+    ),
+}  # fmt: skip
+FROM_THE_ROOT = {
+    "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "SECURITY.md": "security.md",
+    "README.md": "index.md",  # a link to it means the page that leads to all others
+    "benchmarks/README.md": "benchmarks/index.md",
+}
+RESULTS = "benchmarks/results/"
+NOT_PAGES = ("docs/making/", "docs/static/")
 MADE = re.compile(r"^\*.*made of the code.*\*$", re.MULTILINE)  # where in a written page that part is put
 _SOURCES = ("*.md", "docs/**/*.*", "benchmarks/*.md", f"{RESULTS}*")
 
@@ -47,6 +68,15 @@ def gather(root: Path, folder: Path) -> None:
         shutil.copyfile(root / path, folder / page)
 
 
+def page_of(path: str) -> str | None:
+    """The page that the file at `path`, of the repository, is on the site; None for what is not on it."""
+    if path in FROM_THE_ROOT:
+        return FROM_THE_ROOT[path]
+    if path.startswith("docs/") and not path.startswith(NOT_PAGES) and not path.endswith(".py"):
+        return path.removeprefix("docs/")
+    return path if path.startswith(RESULTS) else None
+
+
 def sources(root: Path) -> Iterator[tuple[str, str]]:
     """The files of the repository that are on the site, each with its page there."""
     paths = {path.relative_to(root).as_posix() for pattern in _SOURCES for path in root.glob(pattern)}
@@ -74,6 +104,14 @@ def dead_links(pages: Mapping[str, str], files: set[str]) -> Iterator[str]:
                 yield f"{page}: {link} leads to no page"
             elif anchor and anchor not in known.get(there, ()):
                 yield f"{page}: {link} leads to no heading"
+
+
+def menu(pages: Collection[str]) -> dict[str, list[str]]:
+    """The menu with those of its pages that there are, and the others under "More"; what has a parent is not in it."""
+    known = {name for names in MENU.values() for name in names}
+    more = sorted(page for page in pages if "/" not in page and page != "index" and page not in known)
+    chosen = {heading: [name for name in names if name in pages] for heading, names in MENU.items()}
+    return chosen | ({"More": more} if more else {})
 
 
 def contents(pages: set[str]) -> str:

@@ -14,7 +14,11 @@ from jsonschema import Draft202012Validator
 from asyncsdk.cli.edits.job_fields import IGNORED, PICTURES, REFERENCES, VALUES, job_schema
 from asyncsdk.cli.edits.job_file import Place, edit_of
 from asyncsdk.cli.edits.job_text import BadRow
+from asyncsdk.cli.schema import schema_for
+from asyncsdk.cli.uploads.records import uploaded
 from asyncsdk.images.edit import EDIT_FIELDS
+from asyncsdk.models import File, Upload, from_json
+from asyncsdk.uploads.job import UploadResult
 from tests.cli.support import MakeFile, Run
 from tests.stories.pictures import photo
 
@@ -77,6 +81,19 @@ def test_the_lines_of_upload_are_as_its_schema_says(run: Run, make_file: MakeFil
     for record in (*sent, *posted, *bad):
         line.validate(record)
     assert not line.is_valid({name: value for name, value in sent[0].items() if name != "md5"})
+
+
+def test_a_line_of_a_server_that_gives_no_more_than_ids_is_as_the_schema_says() -> None:
+    sparse = UploadResult(
+        upload=from_json(Upload, {"id": "upload_1"}),
+        file=from_json(File, {"id": "file-1"}),
+        md5=None,
+        bytes_sent=3,
+        bytes_resumed=0,
+        reused=False,
+        seconds=1.0,
+    )
+    Draft202012Validator(schema_for("upload")).validate(uploaded("a.bin", sparse))
 
 
 def test_the_lines_of_edit_and_edit_many_are_as_their_schema_says(run: Run, tmp_path: Path) -> None:

@@ -26,11 +26,11 @@ class UploadProblem(TypedDict):
 
 
 class UploadLine(TypedDict):
-    """A line of `--json`: the API's Upload with its `file`, and how `source` was uploaded."""
+    """A line of `--json`: the API's Upload, as far as the server gave it, its `file`, and how `source` was uploaded."""
 
     id: str | None
-    object: str
-    bytes: int | None
+    object: NotRequired[str]
+    bytes: NotRequired[int | None]
     created_at: NotRequired[int | None]
     expires_at: NotRequired[int | None]
     filename: NotRequired[str | None]
