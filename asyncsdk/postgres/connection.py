@@ -28,6 +28,7 @@ from asyncsdk.postgres.faults import (
     Trouble,
     fault,
     keeps_connection,
+    not_brought_up,
     not_fit,
     passing,
     pause_after,
@@ -228,11 +229,19 @@ async def facts_of(connection: asyncpg.Connection) -> Facts:
 
 async def make_schema(connection: asyncpg.Connection) -> None:
     """Make the schema, or bring it to this version, in one transaction; once, also where many begin at once."""
-    async with connection.transaction(isolation="read_committed"):  # in others it sees what was there before the lock
-        await connection.fetch(statement("schema_lock"))
-        facts = await facts_of(connection)  # again: another process may just have done it
-        for step in schema_steps(facts.version, VERSION):
-            await connection.execute(step)
+    import asyncpg
+
+    made = None
+    try:
+        async with connection.transaction(isolation="read_committed"):  # in others it sees what was before the lock
+            await connection.fetch(statement("schema_lock"))
+            made = (await facts_of(connection)).version  # again: another process may just have done it
+            for step in schema_steps(made, VERSION):
+                await connection.execute(step)
+    except asyncpg.InsufficientPrivilegeError:
+        if made is None:
+            raise
+        raise not_brought_up(made) from None
 
 
 def _trouble(error: Exception) -> Trouble:

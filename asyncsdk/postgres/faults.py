@@ -116,6 +116,15 @@ def not_fit(facts: Facts, *, writes: bool) -> DatabaseFault | None:
     return None
 
 
+def not_brought_up(made: int) -> DatabaseFault:
+    """What this user may not do about a schema of an older version."""
+    return DatabaseFault(
+        f"version {made} of its schema was made by an older asyncsdk, this one needs version {VERSION}, and this user "
+        "may not bring it up",
+        "A user who may create tables has to run what `asyncsdk uploads schema` prints, then grant again what it says.",
+    )
+
+
 _SAME = "the same call goes on."
 _CLOSED = (
     "it closed the connection",

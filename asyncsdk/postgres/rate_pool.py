@@ -162,5 +162,5 @@ class PoolLimiter:
 def _other_limit(name: str, has: float | None, given: float | None) -> ConfigurationError:
     return ConfigurationError(
         f"rate_pool={name} has a limit of {has:g} a minute in this run, and this call gives {given:g}. Nothing was "
-        "sent.\n  Give all copies the same, or one of them alone, or name another pool."
+        "sent.\n  Give all copies the same limit, or give it in one of them only. For another key, name another pool."
     )

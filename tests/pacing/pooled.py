@@ -1,4 +1,4 @@
-"""Processes that share a rate pool, on a clock that is not real: slow, paused, killed, turned away."""
+"""Processes that share a rate pool, on a clock that is not real: slow, paused, cut off, killed, turned away."""
 
 from __future__ import annotations
 
@@ -65,6 +65,7 @@ class Process:
     wakes: int = field(default=0, init=False)
     is_gone: bool = field(default=False, init=False)
     paused_until: float = field(default=0.0, init=False)
+    cut_off_until: float = field(default=0.0, init=False)  # the database does not answer this one
     has_had: list[tuple[float, int]] = field(factory=list, init=False)
 
     def step(self, now: float) -> None:
@@ -97,6 +98,9 @@ class Process:
             self.step(now)
 
     def _read(self, asked: float, now: float) -> None:
+        if now < self.cut_off_until:
+            self._later(self.cut_off_until - now, partial(self._read, asked), is_ours=False)
+            return
         self._later(self._latency(), partial(self._decide, asked, self.pool.read(now)))
 
     def _decide(self, asked: float, row: PoolRow, now: float) -> None:
@@ -108,8 +112,10 @@ class Process:
         else:
             self._later(self._latency(), partial(self._write, row, settle), is_ours=False)
 
-    def _write(self, row: PoolRow, settle: Callable[[], None], _: float) -> None:
-        if self.pool.write(row.version, row.columns()):
+    def _write(self, row: PoolRow, settle: Callable[[], None], now: float) -> None:
+        if now < self.cut_off_until:
+            self._later(self.cut_off_until - now, partial(self._write, row, settle), is_ours=False)
+        elif self.pool.write(row.version, row.columns()):
             self._later(self._latency(), partial(self._settle, settle))
         else:
             self._later(self._latency(), lambda then: self._later(0, partial(self._read, then), is_ours=False))
@@ -143,7 +149,10 @@ class Process:
 
 @define(eq=False)
 class Fleet:
-    """`pauses` and `kills` are how many there are to be, `refusals` which part is turned away, and with what."""
+    """`pauses`, `cuts` (off the database) and `kills` are how many there are to be.
+
+    `refusals` is which part is turned away, and `refusal` with what.
+    """
 
     seed: int
     limit: float | None
@@ -154,6 +163,7 @@ class Fleet:
     concurrency: int = 8
     pauses: int = 0
     longest_pause: float = 20.0
+    cuts: int = 0
     kills: int = 0
     refusals: float = 0.0
     refusal: Refusal = TURNED_AWAY
@@ -180,6 +190,8 @@ class Fleet:
                 self.at(chance.uniform(0, 1), self.members[-1], self.members[-1].step)
             for _ in range(self.pauses):
                 self.at(chance.uniform(0, seconds), None, self._pause)
+            for _ in range(self.cuts):
+                self.at(chance.uniform(0, seconds), None, self._cut_off)
             for _ in range(self.kills):
                 self.at(chance.uniform(0, seconds), None, self._kill)
         while self._events and self._events[0][0] < seconds:
@@ -206,6 +218,10 @@ class Fleet:
         longest = self._chance.choice([0.1, 0.5, 2.0, self.longest_pause])
         self._chance.choice(self.members).paused_until = now + self._chance.uniform(0, longest)
 
+    def _cut_off(self, now: float) -> None:
+        longest = self._chance.choice([0.5, 2.0, self.longest_pause])
+        self._chance.choice(self.members).cut_off_until = now + self._chance.uniform(0, longest)
+
     def _kill(self, _: float) -> None:
         """Kill one, and start another in its place."""
         victim = self._chance.choice([each for each in self.members if not each.is_gone])
@@ -224,6 +240,14 @@ def most_in_a_minute(sent: Sequence[tuple[float, int]]) -> int:
             oldest += 1
         most = max(most, count)
     return most
+
+
+def most_ahead(sent: Sequence[tuple[float, int]], rate: float) -> float:
+    """By how many seconds some came before their turn, where they take turns evenly at this `rate` a minute."""
+    ahead, free_at = 0.0, -math.inf
+    for at, units in sent:
+        ahead, free_at = max(ahead, free_at - at), max(free_at, at) + units * 60 / rate
+    return ahead
 
 
 def between(sent: Sequence[tuple[float, int]], begin: float, end: float) -> int:

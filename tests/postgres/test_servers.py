@@ -166,6 +166,24 @@ async def test_what_is_printed_makes_the_schema_and_brings_an_older_one_up(
         await log.append(opened())
 
 
+@pytest.mark.parametrize("made", range(1, VERSION))
+async def test_a_user_who_may_not_create_is_told_that_the_schema_is_older(
+    postgres_server: PostgresServer, database: str, made: int
+) -> None:
+    name = f"older{made}"
+    url = role(postgres_server, name, *schema_steps(None, made), database=database)
+    grants = [line.removeprefix("-- ") for line in statement("grants").splitlines() if line.startswith("-- grant")]
+    granted = [line.replace("USER", f"{name}_{database}") for line in grants]
+    postgres_server.sql(*granted, database=database)
+    error = str(await refused(url))
+    assert f"version {made} of its schema was made by an older asyncsdk, this one needs version {VERSION}" in error
+    assert "asyncsdk uploads schema" in error
+    assert "then grant again what it says" in error
+    postgres_server.sql(schema_script(VERSION), *granted, database=database)
+    async with PostgresJournal(url).claim(KEY) as log:
+        await log.append(opened())
+
+
 async def test_a_schema_that_a_newer_asyncsdk_made(
     postgres_server: PostgresServer, database: str, database_url: str
 ) -> None:
