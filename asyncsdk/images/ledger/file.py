@@ -187,10 +187,10 @@ class FileLedger:
         """
         await self._write({"t": "delivered", "item": item, "files": list(files), "status": status})
 
-    async def seal(self, to: str) -> None:
-        """Write down that it was moved `to` another place: from now on it is not opened. Raises LedgerError."""
+    async def seal(self, to: str, by: str) -> None:
+        """Write down that an attempt moved it `to` another place: from now on it is not opened. Raises LedgerError."""
         with worded(self.directory, sent=True):
-            await files.in_thread(_seal, self.directory, to)
+            await files.in_thread(_seal, self.directory, to, by)
 
     async def redo_before(self, requested: float) -> float:
         """Up to when a redo as of `requested` (unix time) reaches; one that is ahead of the clock is written down.
@@ -307,10 +307,11 @@ def _load(log: Segments, *, accept_damage: bool) -> _Content:
     return content
 
 
-def _seal(directory: Path, to: str) -> None:
+def _seal(directory: Path, to: str, by: str) -> None:
     """Add a segment that no version reads: those that do not know the fact in it are not of the version after it."""
     at = iso(time.time())
-    lines: list[dict[str, Any]] = [{"t": MOVED, "to": to, "at": at}, {"t": "segment", "v": VERSION + 1, "at": at}]
+    moved_to = {"t": MOVED, "to": to, "by": by, "at": at}
+    lines: list[dict[str, Any]] = [moved_to, {"t": "segment", "v": VERSION + 1, "at": at}]
     segments.rewrite(directory / "ledger", (), [encode_line(line) for line in lines])
 
 
@@ -329,7 +330,7 @@ def _replay(paths: Iterable[Path]) -> _Content:
 
     def accept(_: bytes, fields: dict[str, Any]) -> None:
         if fields["t"] == MOVED:
-            raise moved(path.parent.parent, str(fields["to"]))
+            raise moved(path.parent.parent, str(fields["to"]), str(fields["by"]))
         index.apply(fields, datetime.fromisoformat(fields["at"]).timestamp())
         if fields["t"] == "afresh":
             lost.clear()
