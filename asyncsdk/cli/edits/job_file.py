@@ -192,8 +192,10 @@ def _problem(own: Mapping[str, Any], fields: Mapping[str, Any]) -> str | None:
 
 def _as_meant(name: str, value: Any) -> Any:
     """2.0 as 2: pandas writes such numbers in a column with a missing value."""
+    if not isinstance(value, float):  # as nearly all are
+        return value
     is_whole = name == "id" or (name in EDIT_FIELDS and EDIT_FIELDS[name].kind is int)
-    return int(value) if is_whole and isinstance(value, float) and value.is_integer() else value
+    return int(value) if is_whole and value.is_integer() else value
 
 
 def _misfit(name: str, value: Any) -> str | None:
