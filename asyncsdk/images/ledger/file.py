@@ -330,7 +330,7 @@ def _replay(paths: Iterable[Path]) -> _Content:
 
     def accept(_: bytes, fields: dict[str, Any]) -> None:
         if fields["t"] == MOVED:
-            raise moved(path.parent.parent, str(fields["to"]), str(fields["by"]))
+            raise moved(path.parent.parent, str(fields["to"]), fields.get("by"))
         index.apply(fields, datetime.fromisoformat(fields["at"]).timestamp())
         if fields["t"] == "afresh":
             lost.clear()
