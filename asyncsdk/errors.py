@@ -377,6 +377,7 @@ class LedgerError(StorageError):
     """The ledger of edits can't be written or read. Images that are saved are safe. `moved_to`: it was copied there."""
 
     moved_to: str | None = None
+    copied_by: str | None = None  # the attempt that did
 
 
 class LedgerBusyError(LedgerError):

@@ -19,9 +19,11 @@ import sys
 import tempfile
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import islice
 from multiprocessing import Process, Queue
 from pathlib import Path
 from subprocess import DEVNULL, Popen, run
@@ -36,7 +38,7 @@ from asyncsdk.models import Usage
 from benchmarks.bulk_memory import PIXEL, serve
 from tests.postgres.server import PostgresServer, running
 
-FEW, AT_ONCE = 16, 64  # claimed by one statement; edits in flight
+AT_ONCE = 64  # edits in flight, and claimed by one statement, as edit_many does with that concurrency
 PROCESSES = 4
 GOALS = {"alone": 1000.0, "ratio": 0.6, "bloat": 2.0, "done": 60.0, "growth": 1.25}
 SERVER = {"fsync": "on", "shared_buffers": "256MB", "max_wal_size": "2GB"}
@@ -50,34 +52,34 @@ def edits_of(
         yield ImageEdit(image=picture, prompt="a beret", model=MODEL, id=f"{name} {number:07}")
 
 
-async def through(ledger: SharedLedger, numbers: Sequence[int]) -> None:
-    """Claim some edits, and bring each to its end."""
-    ids = [f"row {number:07}" for number in numbers]
-    await ledger.claim([(key_of_id(each), each, None) for each in ids], max_edits=None, max_tokens=None)
-
-    async def each(edit_id: str) -> None:
-        claim = ledger.claims[key_of_id(edit_id)]
-        claim.digest, claim.source = "0" * 64, "1" * 32
-        await ledger.intend(claim.key, id=edit_id, n=1)
-        usage = Usage(input_tokens=600, output_tokens=1000, total_tokens=1600)
-        await ledger.end(
-            claim.key, "done", id=edit_id, files=(f"{edit_id}.png",), usage=usage, images=1, request_id="r" * 36
-        )
-
-    await asyncio.gather(*map(each, ids))
+async def through(ledger: SharedLedger, edit_id: str) -> None:
+    """Bring an edit that is claimed to its end."""
+    claim = ledger.claims[key_of_id(edit_id)]
+    claim.digest, claim.source = "0" * 64, "1" * 32
+    await ledger.intend(claim.key, id=edit_id, n=1)
+    usage = Usage(input_tokens=600, output_tokens=1000, total_tokens=1600)
+    await ledger.end(
+        claim.key, "done", id=edit_id, files=(f"{edit_id}.png",), usage=usage, images=1, request_id="r" * 36
+    )
 
 
 async def alone(url: str, count: int) -> float:
-    """Edits a second through the ledger."""
-    began = time.monotonic()
-    pages = iter([range(start, min(start + FEW, count)) for start in range(0, count, FEW)])
+    """Edits a second through the ledger, by as many tasks as are in flight, for which one at a time claims."""
+    began, numbers, turn, claimed = time.monotonic(), iter(range(count)), asyncio.Lock(), deque[str]()
     async with PostgresLedger(url).open(Path(), {}) as ledger:
 
-        async def worker() -> None:
-            for numbers in pages:
-                await through(ledger, numbers)
+        async def next_one() -> str | None:
+            async with turn:
+                if not claimed and (ids := [f"row {number:07}" for number in islice(numbers, AT_ONCE)]):
+                    await ledger.claim([(key_of_id(each), each, None) for each in ids], max_edits=None, max_tokens=None)
+                    claimed.extend(ids)
+                return claimed.popleft() if claimed else None
 
-        await asyncio.gather(*(worker() for _ in range(AT_ONCE // FEW)))
+        async def worker() -> None:
+            while (edit_id := await next_one()) is not None:
+                await through(ledger, edit_id)
+
+        await asyncio.gather(*(worker() for _ in range(AT_ONCE)))
     return count / (time.monotonic() - began)
 
 

@@ -344,7 +344,7 @@ def fields_of_result(edit: ImageEdit, pictures: Mapping[str, Any]) -> str:
 
 
 def _canonical(value: object) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=_as_object)
+    return _ENCODER.encode(value)
 
 
 def _digest(picture: Loaded | None) -> str | None:
@@ -363,3 +363,6 @@ def _as_object(value: object) -> dict[Any, Any]:
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=_as_object)  # once: a run has a million rows

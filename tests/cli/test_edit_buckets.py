@@ -81,6 +81,22 @@ def test_a_prefix_is_edited_into_another_with_a_gallery_that_opens_there(
     assert not Path("memory:").exists()
 
 
+def test_another_object_in_the_place_of_a_picture_is_edited_and_the_same_one_put_again_is_not(
+    run: Run, server: LocalServer, bucket: Bucket, database_url: str
+) -> None:
+    bucket.put("in/a.png", png(1))
+    bucket.put("in/b.png", png(2))
+    command = ("edit-many", f"{bucket.url}/in/", *EDIT, "--out", f"{bucket.url}/out/", "--ledger", database_url)
+    assert run(*command).code == 0
+    bucket.put("in/a.png", png(1))
+    again = run(*command)
+    assert (again.code, server.edits.edits) == (0, 2)
+    assert "2 done before." in again.err
+    bucket.put("in/b.png", png(3))
+    assert run(*command).code == 0
+    assert (server.edits.edits, "out/b~2.png" in bucket.names("out")) == (3, True)
+
+
 def test_results_within_the_sources_prefix_are_not_edited_again(run: Run, server: LocalServer, bucket: Bucket) -> None:
     bucket.put("a.png", png(1))
     command = ("edit-many", bucket.url, *EDIT, "--out", f"{bucket.url}/out/", "--ledger", "ledger")

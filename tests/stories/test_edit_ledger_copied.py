@@ -151,9 +151,9 @@ def killing(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
         step()
         return await run_statement(self, name, *arguments, **options)
 
-    async def sealed(self: FileLedger, to: str) -> None:
+    async def sealed(self: FileLedger, to: str, by: str) -> None:
         step()
-        await seal(self, to)
+        await seal(self, to, by)
 
     monkeypatch.setattr(Database, "run", statement)
     monkeypatch.setattr(FileLedger, "seal", sealed)
@@ -268,6 +268,53 @@ async def test_a_copy_that_is_lost_is_not_taken_for_one_that_is_there(
     servers.urls()  # nothing is in them
     with pytest.raises(LedgerError, match="that database has no edit now"):
         await copy_ledger(tmp_path / ".asyncsdk", target)
+
+
+async def kill_before_it_opens(patch: pytest.MonkeyPatch, source: Path | PostgresLedger, target_url: str) -> None:
+    """Copy a ledger up to its seal."""
+    run_statement = Database.run
+
+    async def statement(self: Database, name: str, *arguments: Any, **options: Any) -> Any:
+        if name == "ledger_open":
+            raise Killed
+        return await run_statement(self, name, *arguments, **options)
+
+    with patch.context() as patched:
+        patched.setattr(Database, "run", statement)
+        with pytest.raises(Killed):
+            await copy_ledger(source, PostgresLedger(target_url))
+
+
+async def test_a_copy_that_was_sealed_is_opened_from_another_host_and_path(
+    editor: ImageEditor, tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await run(editor, [job(1)], out=tmp_path / "out")
+    await kill_before_it_opens(monkeypatch, tmp_path / "out" / ".asyncsdk", database_url)
+    (tmp_path / "out").rename(tmp_path / "elsewhere")
+    monkeypatch.setattr(copying, "this_host", lambda: "pod-2")
+    moved_on = await copy_ledger(tmp_path / "elsewhere" / ".asyncsdk", PostgresLedger(database_url))
+    assert moved_on == CopiedLedger(is_new=False)
+    assert await may_send(PostgresLedger(database_url), tmp_path)
+
+
+async def test_a_sealed_ledger_does_not_open_the_copy_of_another_one_in_the_same_place(
+    editor: ImageEditor, tmp_path: Path, servers: Servers, killing: list[int]
+) -> None:
+    url, (out, kept) = servers.urls()[0], (tmp_path / "out", tmp_path / "out" / ".asyncsdk")
+    await run(editor, [job(1)], out=out)
+    await copy_ledger(kept, PostgresLedger(url))
+    out.rename(tmp_path / "before")
+    servers.urls()  # nothing is in them
+    await run(editor, [job(2), job(3), job(4)], out=out)
+    killing[0] = 5  # in the midst of its rows
+    with pytest.raises(Killed):
+        await copy_ledger(kept, PostgresLedger(url))
+    killing[0] = -1
+    out.rename(tmp_path / "other")
+    (tmp_path / "before").rename(out)
+    with pytest.raises(LedgerError, match="that database has a copy of another one now"):
+        await copy_ledger(kept, PostgresLedger(url))
+    assert not await may_send(PostgresLedger(url), tmp_path)
 
 
 async def test_it_is_refused_while_a_process_has_the_ledger(

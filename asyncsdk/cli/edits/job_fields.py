@@ -72,8 +72,10 @@ KNOWN = IGNORED.union(PICTURES, VALUES)
 
 def as_meant(name: str, value: Any) -> Any:
     """2.0 as 2: pandas writes such numbers in a column with a missing value."""
+    if not isinstance(value, float):  # as nearly all are
+        return value
     is_whole = name in VALUES and "integer" in VALUES[name].types
-    return int(value) if is_whole and isinstance(value, float) and value.is_integer() else value
+    return int(value) if is_whole and value.is_integer() else value
 
 
 def picture_misfit(value: Any) -> str | None:

@@ -141,7 +141,8 @@ async def copy(
     Out(output).result("\n".join(lines), record={"to": to.url.place, **asdict(copied)}, name=to.url.place)
     if copied.others:
         complain(
-            f"note: {copied.others:,} more have the id of another edit: of these what is or may be paid was copied."
+            f"note: {copied.others:,} more have the id of another edit, and are left out: a database has one edit for "
+            "each id, here what is or may be paid, and else the last. A run that has one of the others sends it."
         )
     if copied.numbered:
         complain(

@@ -14,7 +14,8 @@ from asyncsdk.models import Usage, to_json
 
 class EditLine(TypedDict):
     """A line of `--json`; `error` is a Problem, `usage` what the edit cost in tokens, as the server
-    reports it, `cost` the same in dollars."""
+    reports it, `cost` the same in dollars.
+    """
 
     id: str
     status: Status

@@ -16,6 +16,7 @@ from asyncsdk.cli.edits.sources import FolderPictures, JobFile, Rows, named_belo
 from asyncsdk.cli.pictures import is_picture
 from asyncsdk.cli.walk import is_passed_over
 from asyncsdk.errors import ConfigurationError, RemoteError
+from asyncsdk.images.bulk.identity import ListedURL
 from asyncsdk.images.bulk.ids import UniqueIds
 from asyncsdk.remote.address import RemoteAddress, local_path, remote_address
 from asyncsdk.remote.failures import before_sending
@@ -94,7 +95,7 @@ class _SourceReader:
 
     async def below(self, prefix: RemoteAddress) -> FolderPictures:
         """The pictures below a prefix, without the results: neither those made nor their prefix within this one."""
-        pictures, others, results, ignored = list[PurePosixPath](), list[str](), list[str](), Counter[str]()
+        pictures, others, results, ignored = dict[PurePosixPath, str | None](), list[str](), list[str](), Counter[str]()
         is_apart = self.place.address not in {None, prefix} and self.place.is_below(prefix)
         async for page in pages(prefix, self.stores):
             for entry in page:
@@ -106,13 +107,15 @@ class _SourceReader:
                 elif entry.address.shown in self.made:
                     results.append(entry.address.shown)
                 elif is_picture(PurePosixPath(entry.below)):
-                    pictures.append(PurePosixPath("/", entry.below))
+                    pictures[PurePosixPath("/", entry.below)] = entry.etag
                 else:
                     others.append(entry.address.shown)
         if not pictures and not results:
             raise ConfigurationError(f"{prefix} contains no picture (PNG, JPEG or WebP). Nothing was sent.")
         named = named_below(_TOP, sorted(pictures))
-        urls = [(tame(name), prefix.child(path.as_posix()[1:]).shown) for name, path in named]
+        urls = [
+            (tame(name), ListedURL(prefix.child(path.as_posix()[1:]).shown, pictures[path])) for name, path in named
+        ]
         del ignored[_OURS]
         return FolderPictures(urls, self.defaults, others, ignored=ignored, results=results)
 

@@ -27,7 +27,6 @@ class UniqueIds:
                 f"{where} has no id, and a ledger in a database knows an edit by that: give each its own, in the "
                 "column or field id. Nothing was sent."
             )
-        is_twice = safe_name(name) in self._names
         problem = self._names.reserve(name, edit.n or 1, edit.line or -self._number)
-        if is_twice and problem is not None:
+        if problem is not None and safe_name(name) in self._names:  # others are reported with their rows
             raise ConfigurationError(problem)

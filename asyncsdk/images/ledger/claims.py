@@ -11,7 +11,7 @@ import anyio
 from attrs import define, field, frozen
 
 from asyncsdk.errors import EditError, LedgerBusyError, LedgerError, LedgerRewoundError
-from asyncsdk.images.ledger.copied import COPIED_FROM, MOVED_TO
+from asyncsdk.images.ledger.copied import COPIED_BY, COPIED_FROM, MOVED_TO
 from asyncsdk.images.ledger.index import Spent, usage_fields
 from asyncsdk.images.ledger.messages import moved
 from asyncsdk.images.ledger.seen import SeenEdit
@@ -131,7 +131,7 @@ def rewound(place: str) -> LedgerRewoundError:
 def check_is_here(place: str, options: Mapping[str, Any]) -> None:
     """Raise LedgerError for a ledger that was copied elsewhere, and for a copy that is not whole yet."""
     if MOVED_TO in options:
-        raise moved(place, str(options[MOVED_TO]))
+        raise moved(place, str(options[MOVED_TO]), options.get(COPIED_BY))
     if COPIED_FROM in options:
         raise LedgerError(
             f"{place}: a copy of {options[COPIED_FROM]} was begun there, and is not finished. Nothing was sent.\n"

@@ -17,6 +17,7 @@ from asyncsdk.images.ledger.states import ItemState, StateTable, key_of, problem
 Row = Mapping[str, Any]
 
 MOVED_TO, COPIED_FROM = "moved-to", "copied-from"  # in the place of a ledger's options: no run may begin
+COPIED_BY = "by"  # beside both: the attempt to copy it, which a source has in common with no copy but its own
 NOBODY = "00000000-0000-0000-0000-000000000000"
 _TIMES = ("at", "started")
 _RANKS = ("failed", "refused", "done", "uncertain", "sent")  # of edits with one id: what is or may be paid is kept

@@ -30,7 +30,7 @@ from attrs import astuple, define, field, frozen
 from asyncsdk import files
 from asyncsdk.errors import ConfigurationError, LedgerBusyError, LedgerError
 from asyncsdk.images.ledger.claims import worded
-from asyncsdk.images.ledger.copied import COPIED_FROM, MOVED_TO, Chosen, Row, RowsDigest
+from asyncsdk.images.ledger.copied import COPIED_BY, COPIED_FROM, MOVED_TO, Chosen, Row, RowsDigest
 from asyncsdk.images.ledger.file import FileLedger, open_ledger
 from asyncsdk.images.ledger.index import Spent, spent_of
 from asyncsdk.images.ledger.messages import moved
@@ -71,8 +71,8 @@ class _Source(Protocol):
     def pages(self) -> AsyncIterator[Sequence[Row]]:
         """All its rows, in the order of their keys."""
 
-    async def seal(self, to: str) -> None:
-        """Say that it was moved. Raises LedgerError."""
+    async def seal(self, to: str, by: str) -> None:
+        """Say that this attempt moved it. Raises LedgerError."""
 
 
 async def copy_ledger(source: Path | PostgresLedger, target: PostgresLedger) -> CopiedLedger:
@@ -89,18 +89,26 @@ async def copy_ledger(source: Path | PostgresLedger, target: PostgresLedger) -> 
                 await copy.begin()
                 digest = await copy.fill(opened)
                 await copy.compare(opened, digest)
-                await opened.seal(place)
+                await opened.seal(place, copy.by)
         except LedgerError as error:
             if error.moved_to != place:
                 raise
-            copied = CopiedLedger(is_new=False)
+            copied, by = CopiedLedger(is_new=False), error.copied_by
         else:
-            copied = CopiedLedger(edits=digest[0], others=opened.others, numbered=opened.numbered)
-        with worded(place):
-            opens = await database.run("ledger_open", origin)
-            if not opens and not await database.run("edit_pages", "", 1):
-                raise _lost(place, origin)
+            copied, by = CopiedLedger(edits=digest[0], others=opened.others, numbered=opened.numbered), copy.by
+        await _open(database, place, origin, by)
     return copied
+
+
+async def _open(database: Database, place: str, origin: str, by: str | None) -> None:
+    """Let runs begin in the copy that the attempt `by` has made. Raises LedgerError where it is not there any more."""
+    with worded(place):
+        if await database.run("ledger_open", by):
+            return
+        [state] = await database.run("ledger_state")
+        is_other = COPIED_FROM in json.loads(state["options"])
+        if is_other or not await database.run("edit_pages", "", 1):
+            raise _lost(place, origin, "a copy of another one" if is_other else "no edit")
 
 
 def _name_of(source: Path | PostgresLedger) -> str:
@@ -114,10 +122,11 @@ class _Copy:
     database: Database
     place: str
     origin: str
+    by: str = field(factory=lambda: str(uuid.uuid4()), init=False)  # this attempt
     options: str = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.options = json.dumps({COPIED_FROM: self.origin, "by": str(uuid.uuid4())}, sort_keys=True)
+        self.options = json.dumps({COPIED_FROM: self.origin, COPIED_BY: self.by}, sort_keys=True)
 
     async def begin(self) -> None:
         """Take the place, and forget what an earlier attempt has left there."""
@@ -187,8 +196,8 @@ class _Files:
         while page := await files.in_thread(lambda: list(islice(rows, PAGE))):
             yield page
 
-    async def seal(self, to: str) -> None:
-        await self.ledger.seal(to)
+    async def seal(self, to: str, by: str) -> None:
+        await self.ledger.seal(to, by)
 
 
 @asynccontextmanager
@@ -218,8 +227,8 @@ class _InDatabase:
     def pages(self) -> AsyncIterator[Sequence[Row]]:
         return _pages(self.database, self.ledger.place)
 
-    async def seal(self, to: str) -> None:
-        options = json.dumps({MOVED_TO: to})
+    async def seal(self, to: str, by: str) -> None:
+        options = json.dumps({MOVED_TO: to, COPIED_BY: by}, sort_keys=True)
         with worded(self.ledger.place, sent=False):
             rows = await self.database.run("ledger_seal", self.ledger.options, options, self.writes, lock="ledger_lock")
         if not rows:
@@ -275,16 +284,16 @@ async def _pages(database: Database, place: str) -> AsyncIterator[Sequence[Row]]
             return
 
 
-def _lost(place: str, origin: str) -> LedgerError:
+def _lost(place: str, origin: str, found: str) -> LedgerError:
     return LedgerError(
-        f"{origin} was moved to {place}, and that database has no edit now. Nothing was changed.\n  Bring back the one "
+        f"{origin} was moved to {place}, and that database has {found} now. Nothing was changed.\n  Bring back the one "
         "that has them: else what is paid would be paid again."
     )
 
 
 def _taken(place: str, row: Mapping[str, Any]) -> LedgerError:
     if row["moved_to"] is not None:
-        return moved(place, row["moved_to"])
+        return moved(place, row["moved_to"], None)
     if row["is_in_use"]:
         return LedgerBusyError(f"a run works with the ledger in {place} right now. Nothing was changed.")
     what = f"a copy of {row['origin']} was begun there" if row["origin"] else "it has a ledger of its own already"

@@ -190,10 +190,10 @@ class FileLedger:
         """
         await self._write({"t": "delivered", "item": item, "files": list(files), "status": status})
 
-    async def seal(self, to: str) -> None:
-        """Write down that it was moved `to` another place: from now on it is not opened. Raises LedgerError."""
+    async def seal(self, to: str, by: str) -> None:
+        """Write down that an attempt moved it `to` another place: from now on it is not opened. Raises LedgerError."""
         with worded(self.directory, sent=True):
-            await files.in_thread(seal_segments, self.directory, to)
+            await files.in_thread(seal_segments, self.directory, to, by)
 
     async def redo_before(self, requested: float) -> float:
         """Up to when a redo as of `requested` (unix time) reaches; one that is ahead of the clock is written down.

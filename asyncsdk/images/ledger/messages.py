@@ -60,13 +60,13 @@ def displaced(cause: DisplacedError) -> LedgerError:
     return error
 
 
-def moved(place: Path | str, to: str) -> LedgerError:
-    """The error of a run over a ledger that was copied, and sealed."""
+def moved(place: Path | str, to: str, by: str | None) -> LedgerError:
+    """The error of a run over a ledger that was copied, and sealed `by` an attempt to copy it."""
     error = LedgerError(
         f"the ledger in {place} was moved to {to}, which knows what was paid since. Nothing was sent.\n"
         f"  Use that one: --ledger {to}"
     )
-    error.moved_to = to
+    error.moved_to, error.copied_by = to, by
     return error
 
 

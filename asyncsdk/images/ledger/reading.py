@@ -67,10 +67,11 @@ def look_at_segments(directory: Path) -> LedgerContent:
     return content
 
 
-def seal_segments(directory: Path, to: str) -> None:
+def seal_segments(directory: Path, to: str, by: str) -> None:
     """Add a segment that no version reads: those that do not know the fact in it are not of the version after it."""
     at = iso(time.time())
-    lines: list[dict[str, Any]] = [{"t": MOVED, "to": to, "at": at}, {"t": "segment", "v": VERSION + 1, "at": at}]
+    moved_to = {"t": MOVED, "to": to, "by": by, "at": at}
+    lines: list[dict[str, Any]] = [moved_to, {"t": "segment", "v": VERSION + 1, "at": at}]
     segments.rewrite(directory / "ledger", (), [encode_line(line) for line in lines])
 
 
@@ -85,7 +86,7 @@ def _replay(paths: Iterable[Path]) -> LedgerContent:
 
     def accept(_: bytes, fields: dict[str, Any]) -> None:
         if fields["t"] == MOVED:
-            raise moved(path.parent.parent, str(fields["to"]))
+            raise moved(path.parent.parent, str(fields["to"]), fields.get("by"))
         index.apply(fields, datetime.fromisoformat(fields["at"]).timestamp())
         if fields["t"] == "afresh":
             lost.clear()
