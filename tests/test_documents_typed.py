@@ -32,7 +32,7 @@ ignore_missing_imports = true
 [mypy-opentelemetry.*,prometheus_client.*,structlog.*]
 ignore_missing_imports = true
 [mypy-frameworks.*]
-disable_error_code = untyped-decorator, misc
+disallow_untyped_decorators = false
 """
 
 
