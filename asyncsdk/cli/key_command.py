@@ -34,7 +34,7 @@ def key_from(command: str) -> CachedKey:
 async def _printed_by(command: str) -> str:
     """What a shell's `command` prints. Its errors are not shown: a program that fails may print what it was given.
 
-    Raises CredentialError.
+    Raises CredentialError, and ConfigurationError for what no key is.
     """
     process = await asyncio.create_subprocess_shell(
         command, stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL, start_new_session=True

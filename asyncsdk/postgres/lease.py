@@ -20,10 +20,12 @@ from __future__ import annotations
 
 from attrs import frozen
 
+LONGEST = 300.0  # seconds; `holder_renew.sql` takes one of twice that for one from before the clock was set back
+
 
 @frozen(kw_only=True)
 class LeaseTerms:
-    """Durations in seconds. Raises ValueError where a lease lasts for no more than two renewals."""
+    """Durations in seconds. Raises ValueError where a lease lasts for no more than two renewals, or too long."""
 
     lease: float = 60.0
     renew_every: float = 20.0
@@ -31,6 +33,8 @@ class LeaseTerms:
     def __attrs_post_init__(self) -> None:
         if not 0 < self.renew_every < self.longest_gap:
             raise ValueError(f"a lease of {self.lease:g} s needs to be renewed every {self.lease / 3:g} s or so")
+        if self.lease > LONGEST:  # others would shorten it, and take what its holder has
+            raise ValueError(f"a lease lasts for {LONGEST:g} s at most, not {self.lease:g}")
 
     @property
     def good_for(self) -> float:

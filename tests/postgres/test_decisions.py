@@ -39,6 +39,12 @@ def test_a_lease_that_could_not_be_renewed_twice_is_refused() -> None:
         LeaseTerms(renew_every=30.0)
 
 
+def test_a_lease_that_would_look_like_one_from_before_the_clock_was_set_back_is_refused() -> None:
+    assert LeaseTerms(lease=300.0).lease == 300
+    with pytest.raises(ValueError, match="a lease lasts for 300 s at most, not 600"):
+        LeaseTerms(lease=600.0)
+
+
 @pytest.mark.parametrize(
     ("elapsed", "clock", "steady"),
     [

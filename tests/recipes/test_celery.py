@@ -19,16 +19,18 @@ TRIES = 6  # more than the uploader itself has
 
 # a process of its own: Celery's worker patches and keeps much of the process that it runs in
 RUN = """
-import sys
+import os, sys
 from celery.contrib.testing.worker import start_worker
 import tasks
 tasks.app.conf.update(broker_url="memory://", result_backend="cache+memory://", worker_hijack_root_logger=False)
+tasks.app.conf.broker_transport_options = {"polling_interval": 0.01}
 retry = tasks.upload.retry
 tasks.upload.retry = lambda *, countdown, **options: retry(countdown=0.1, **options)  # for a test 30 s are long
 with start_worker(tasks.app, pool="solo", perform_ping_check=False):
     for name, argument in zip(sys.argv[1::2], sys.argv[2::2]):
         result = getattr(tasks, name).delay(argument)
-        print(result.get(timeout=20, propagate=False))
+        print(result.get(timeout=60, propagate=False, interval=0.02), flush=True)
+    os._exit(0)  # the worker would take four seconds to end
 """
 
 

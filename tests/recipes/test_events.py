@@ -32,13 +32,17 @@ async def test_prometheus_counts_attempts_by_route_and_outcome(asyncsdk_environm
     for outcome in ("503", "200"):
         labels = {"method": "POST", "route": "/uploads", "outcome": outcome}
         assert sample("openai_attempt_seconds_count", labels) == 1.0
+        assert sample("openai_attempt_seconds_bucket", labels | {"le": "300.0"}) == 1.0  # minutes are told apart
     assert (sample("openai_sent_bytes_total", {"route": PARTS}) or 0) > 2
 
 
 @BUSY
 async def test_opentelemetry_gets_a_span_for_each_attempt_below_the_callers(asyncsdk_environment: LocalServer) -> None:
     needs("opentelemetry.sdk")
+    from opentelemetry import metrics
     from opentelemetry import trace as api
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import InMemoryMetricReader
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -47,6 +51,8 @@ async def test_opentelemetry_gets_a_span_for_each_attempt_below_the_callers(asyn
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(spans))
     api.set_tracer_provider(provider)
+    reader = InMemoryMetricReader()
+    metrics.set_meter_provider(MeterProvider([reader]))
     with api.get_tracer("mine").start_as_current_span("nightly"):
         await upload(recipe("OpenTelemetry").client)
     *attempts, mine = (json.loads(span.to_json()) for span in spans.get_finished_spans())
@@ -60,6 +66,12 @@ async def test_opentelemetry_gets_a_span_for_each_attempt_below_the_callers(asyn
     assert attempts[0]["attributes"]["error.type"] == "InternalServerError"
     assert attempts[0]["status"]["status_code"] == "ERROR"
     assert all(span["start_time"] < span["end_time"] for span in attempts)
+    measured = reader.get_metrics_data()
+    assert measured is not None
+    [of_resource] = json.loads(measured.to_json())["resource_metrics"]
+    points = of_resource["scope_metrics"][0]["metrics"][0]["data"]["data_points"]
+    assert sum(point["count"] for point in points) == len(attempts)
+    assert all(point["explicit_bounds"][0] < 1 for point in points)  # seconds, not milliseconds
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 from pathlib import Path
+from types import ModuleType
 
 import aiohttp
 import pytest
@@ -57,7 +58,7 @@ async def test_the_upload_ends_when_the_client_leaves_and_its_next_request_goes_
     app = recipe("FastAPI")
     async with served(app.app) as url, aiohttp.ClientSession(url) as session:
         posting = asyncio.ensure_future(session.post("/uploads/talk", data=form()))
-        await until_a_part_is_there(asyncsdk_environment)
+        await until_a_part_is_confirmed(app)
         posting.cancel()
         async with asyncio.timeout(5):
             while app.latest:
@@ -70,9 +71,10 @@ async def test_the_upload_ends_when_the_client_leaves_and_its_next_request_goes_
 
 @pytest.mark.asyncsdk_server(faults=[Fault("part", "slow", rate=MIB, nth=2)])
 async def test_after_a_shutdown_another_process_goes_on(asyncsdk_environment: LocalServer, journal: None) -> None:
-    async with served(recipe("FastAPI").app, timeout_graceful_shutdown=1) as url, aiohttp.ClientSession(url) as session:
+    app = recipe("FastAPI")
+    async with served(app.app, timeout_graceful_shutdown=1) as url, aiohttp.ClientSession(url) as session:
         posting = asyncio.ensure_future(session.post("/uploads/talk", data=form()))
-        await until_a_part_is_there(asyncsdk_environment)
+        await until_a_part_is_confirmed(app)
     with pytest.raises(aiohttp.ClientError):
         (await posting).raise_for_status()
     async with served(recipe("FastAPI").app) as url, aiohttp.ClientSession(url) as session:
@@ -100,7 +102,7 @@ async def test_a_watcher_that_leaves_before_anything_came_is_forgotten(
     # and the server ends, since nothing waits any more
 
 
-async def until_a_part_is_there(server: LocalServer) -> None:
+async def until_a_part_is_confirmed(app: ModuleType) -> None:
     async with asyncio.timeout(10):
-        while not any(call.route == "part" for call in server.requests):
+        while not any(progress.bytes_done for progress in app.latest.values()):
             await asyncio.sleep(0.02)

@@ -40,7 +40,7 @@ def test_a_bar_moves_and_a_column_of_pictures_is_paid_once(asyncsdk_environment:
     (tmp_path / "train.jsonl").write_text('{"messages": []}\n' * 1000)
     for name in ("one.jpg", "two.jpg"):
         photo(tmp_path / name)
-    (tmp_path / "photos.csv").write_text("photo,prompt\none.jpg,a beret\ntwo.jpg,a hat\n")
+    (tmp_path / "photos.csv").write_text("photo,prompt\none.jpg,a beret\ntwo.jpg,a <b>hat</b>\n")
     bar, column = RECIPES["Jupyter and pandas"]
     (shown, file_id), *pictures = executed(tmp_path, bar, column, column)
     assert "<progress max=17000 value=17000></progress> completed" in "".join(shown["data"]["text/html"])
@@ -48,5 +48,6 @@ def test_a_bar_moves_and_a_column_of_pictures_is_paid_once(asyncsdk_environment:
     for [table], status in zip(pictures, ("done", "skipped"), strict=True):
         html = "".join(table["data"]["text/html"])
         assert html.count(f"<td>{status}</td>") == 2
+        assert "<td>a &lt;b&gt;hat&lt;/b&gt;</td>" in html
         assert [html.count(f'<img src="{name}" ') for name in ("one.jpg", "out/0.png", "out/1.png")] == [1, 1, 1]
     assert asyncsdk_environment.calls["edit"] == 2

@@ -5,7 +5,7 @@
 -- process that is gone it would last until then. It is made to end as one that is renewed now.
 with beyond as materialized (
     select id from asyncsdk.holder
-    where id <> $1 and until > clock_timestamp() + greatest(interval '10 minutes', $5 * interval '2 seconds')
+    where id <> $1 and until > clock_timestamp() + interval '10 minutes'  -- twice the longest lease
     order by id
     for update skip locked
 ), shortened as (
