@@ -22,7 +22,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import zip_longest
 from typing import Any
 
 from attrs import define, evolve, field, frozen
@@ -121,9 +120,9 @@ class PlaceInLine:
 
 @frozen
 class PoolTurn:
-    """What a process makes of the pool in one go: `given` are the slots that changed, the rest is what it reported."""
+    """What a process makes of the pool in one go: `given` are its new slots, the rest is how much it reported."""
 
-    given: Sequence[tuple[PlaceInLine, Permit | None]]
+    given: Sequence[tuple[PlaceInLine, Permit]]
     sent: int
     unused: int
     refused: int
@@ -226,7 +225,7 @@ class PoolShare:
     def take(self, limit: RateLimit, now: float, *, asked: float, took: float) -> PoolTurn:
         """Report to the `limit`, and take slots of it; it is `now` by the database, which `took` so long to answer.
 
-        Nothing is kept until `settle`.
+        Nothing is kept until `settle`, but that what is void is not used meanwhile.
         """
         for permit in self._sent:
             limit.count(permit, now)
@@ -237,17 +236,14 @@ class PoolShare:
         for permit, refusal in self._refused:
             limit.refused(permit, refusal, now)
         is_set = self.reading is not None and not self.reading.is_continued(asked, now)
-        wanted = list[PlaceInLine]()
         for place in self._line:
-            if place.slot is None:
-                wanted.append(place)
-            elif is_set or limit.is_void(place.slot):
+            if place.slot is not None and (is_set or limit.is_void(place.slot)):
                 limit.unused(place.slot)
-                wanted.append(place)
+                self._forfeit(place)
+        wanted = [place for place in self._line if place.slot is None]
         has_some = len(wanted) < len(self._line)
         given = slots(limit, [place.units for place in wanted], now, lead=min(took, LONGEST_LEAD), has_some=has_some)
-        changes = list(zip_longest(wanted, given))
-        return PoolTurn(changes, len(self._sent), len(self._unused), len(self._refused))
+        return PoolTurn(list(zip(wanted, given, strict=False)), len(self._sent), len(self._unused), len(self._refused))
 
     def settle(self, turn: PoolTurn, reading: Reading) -> None:
         """The turn is written: what it gave counts, and what it reported is done with."""
@@ -255,7 +251,7 @@ class PoolShare:
         del self._sent[: turn.sent], self._unused[: turn.unused], self._refused[: turn.refused]
         for place, slot in turn.given:
             place.slot = slot
-            if slot is not None and place not in self._line:  # it left meanwhile
+            if place not in self._line:  # it left meanwhile
                 self._forfeit(place)
 
     def _forfeit(self, place: PlaceInLine) -> None:

@@ -173,8 +173,8 @@ class FleetRun:
         row.figures |= {"takes a second and process": f"{looks:.2f}"}
 
     def _quiet(self) -> list[tuple[float, float]]:
-        """The spans in which nothing failed, and enough was left to send."""
-        begin, left = self.arrivals[0][0] + STEADY_SECONDS, 3 * self.fleet.processes * self.fleet.concurrency
+        """The spans in which nothing failed, and as many were left as all processes have waiting at once."""
+        begin, left = self.arrivals[0][0] + STEADY_SECONDS, self.fleet.processes * self.fleet.concurrency
         total, spans = sum(number for _, number in self.arrivals), list[tuple[float, float]]()
         end, count = begin, 0
         for at, number in self.arrivals:
