@@ -1,4 +1,4 @@
-"""All programs of the README and the pages are strictly typed: one run of mypy for all, since each reads the whole package."""
+"""All programs of README and pages are strictly typed: one run of mypy for all, since each reads the whole package."""
 
 from __future__ import annotations
 
