@@ -34,8 +34,8 @@ from asyncsdk.models import Usage, add
 
 logger = logging.getLogger(__name__)
 _DEARER = (
-    "an edit cost %s, and %s was counted as its most: the prices or the rules for tokens are not those of its model. What it "
-    "cost is counted; a limit in dollars may be passed by what is in flight."
+    "an edit cost %s, and %s was counted as its most: the prices or the rules for tokens are not those of its model. "
+    "What it cost is counted; a limit in dollars may be passed by what is in flight."
 )
 
 # paid responses in a row without an image that can be used, or that the caller's `save` could not keep: the next would
