@@ -285,12 +285,14 @@ class _Api:
         from asyncsdk import ImageEditor
 
         CLOCK["now"] += 1
-        async with ImageEditor(self.client, **_prices()).edit_many(edits, out=out, concurrency=1, **options) as outcomes:
+        async with ImageEditor(self.client, **_prices()).edit_many(
+            edits, out=out, concurrency=1, **options
+        ) as outcomes:
             return [outcome async for outcome in outcomes]
 
 
 def _prices() -> dict[str, Any]:
-    """Prices that never change, for versions that have any: what is written does not change with those of the package."""
+    """Prices that never change, where a version has any: those of the package would change what is written."""
     try:
         from asyncsdk.images.costs.prices import read_table
     except ImportError:
