@@ -123,6 +123,12 @@ def test_in_a_batch_an_edit_costs_half_of_the_most() -> None:
     assert half == -(-most // 2)
 
 
+def test_a_model_that_extra_names_has_another_price() -> None:
+    used = Usage(input_tokens=1, output_tokens=1)
+    assert Pricing(TABLE).cost(edit(), used) == 8000 + 30000
+    assert Pricing(TABLE).cost(edit(extra={"model": "gpt-image-1"}), used) is None
+
+
 @pytest.mark.parametrize("unknown", [edit("another"), edit(None), edit(output_format="svg")])
 def test_a_model_that_is_not_known_has_no_estimate_and_an_svg_has_none(unknown: ImageEdit) -> None:
     assert estimate(unknown, TABLE) is None

@@ -116,6 +116,8 @@ async def test_what_may_be_paid_counts_with_its_most_also_in_the_next_run(
 ) -> None:
     server.inject(Fault("edit", "close", at="done", times=3))
     await run(editor, edits(3), tmp_path, concurrency=1)
+    async with editor.edit_many(edits(3), out=tmp_path) as outcomes:
+        assert [(each.status, each.cost) async for each in outcomes] == [("uncertain", None)] * 3
     plan = await editor.plan(edits(1))
     assert plan.cost is not None
     three = 3 * plan.cost.dollars[1]

@@ -217,7 +217,7 @@ class Limits:
         if self.max_cost is not None and self._is_cost_alone:
             next_one = f", and the next edit may cost {shown(self.held_back, up=True)}" if self.held_back else ""
             spent = f"{shown(self.cost, up=True)} were spent or may have been, earlier runs included{next_one}."
-            return f"max_cost={self.max_cost / NANOS:g} is {'exceeded' if self.is_passed else 'reached'}: {spent}"
+            return f"max_cost={self.max_cost / NANOS:.10g} is {'exceeded' if self.is_passed else 'reached'}: {spent}"
         if self.max_tokens is not None and self.tokens >= self.max_tokens:
             verb, why = ("exceeded", " by edits that were in flight") if self.is_passed else ("reached", "")
             return f"max_tokens={self.max_tokens} is {verb}{why}: {self.tokens:,} tokens were used in all."
