@@ -344,7 +344,10 @@ class SaveError(EditError):
 
 
 class LimitReachedError(EditError):
-    """`max_edits` or `max_tokens` is reached. Nothing beyond it was sent; with a higher limit the same call resumes."""
+    """`max_edits`, `max_tokens` or `max_cost` is reached, and nothing more was sent.
+
+    With a higher limit the same call resumes.
+    """
 
 
 class RemoteError(AsyncSDKError):

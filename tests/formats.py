@@ -47,6 +47,14 @@ PICTURE = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c49444154789c63f8cfc0000003010100c9fe92ef"
     "0000000049454e44ae426082"
 )
+PRICES = {
+    "models": {
+        "gpt-image-2": {
+            "text": {"input": 5}, "image": {"input": 8, "output": 30}, "sources": ["here"], "date": "2026-11-01",
+            "tokens": {"input": "patches", "sizes": {"1024x1024": {"medium": [100, 1500]}}},
+        }
+    }
+}  # fmt: skip
 CLOCK = {"now": NOW}
 LIMIT = 60.0  # seconds after which a step that does not end is a failure
 
@@ -277,8 +285,19 @@ class _Api:
         from asyncsdk import ImageEditor
 
         CLOCK["now"] += 1
-        async with ImageEditor(self.client).edit_many(edits, out=out, concurrency=1, **options) as outcomes:
+        async with ImageEditor(self.client, **_prices()).edit_many(
+            edits, out=out, concurrency=1, **options
+        ) as outcomes:
             return [outcome async for outcome in outcomes]
+
+
+def _prices() -> dict[str, Any]:
+    """Prices that never change, where a version has any: those of the package would change what is written."""
+    try:
+        from asyncsdk.images.costs.prices import read_table
+    except ImportError:
+        return {}
+    return {"prices": read_table(json.dumps(PRICES), "here")}
 
 
 @asynccontextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from asyncsdk.cli.edits.forecast import limit_of
 from asyncsdk.images.costs import table
 from asyncsdk.images.costs.table import packaged
 from asyncsdk.server import LocalServer
@@ -55,6 +56,13 @@ def test_a_dry_run_says_what_it_costs_directly_and_as_a_batch(run: Run) -> None:
     assert "4 to send, of which --max-cost 0.04 lets 2 be sent." in run(*MANY, "--dry-run", "--max-cost", "0.04").out
     unknown = run("edit-many", "photos", "-p", "x", "-m", "mine", "-o", "out", "--dry-run").out
     assert "4 of these edits have a model or an output without a known price" in unknown
+
+
+def test_limits_are_said_as_they_were_given() -> None:
+    assert limit_of(1_000_000, 12_345_678, 1_234_567.5) == (
+        "--max-edits 1000000 and --max-tokens 12345678 and --max-cost 1234567.5"
+    )
+    assert limit_of(None, None, 0.05) == "--max-cost 0.05"
 
 
 def test_a_limit_in_dollars_ends_with_code_4_and_what_was_spent_is_said(run: Run, priced: LocalServer) -> None:

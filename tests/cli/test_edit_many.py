@@ -162,7 +162,7 @@ def test_a_dry_run_needs_no_key_sends_nothing_and_tells_what_would_be(
         {"to_send": 1, "done": 0, "uncertain": 0, "refused": 0, "problems": 2, "input_images": 3, "minutes": 1.0}
         | {"reasons": {"missing": 1}, "not_pictures": 0, "results": 0, "damage": [], "held_back": 0, "pictures": 3}
         | {"with_other_fields": 0, "equal": 0, "named_in_redo": 0, "replaced": 0, "batched": 0}
-        | {"cost": {"low": 0.004884, "high": 2.172549}, "batch_cost": {"low": 0.002442, "high": 1.0862745}}
+        | {"cost": {"low": 0.004884, "high": 2.173509}, "batch_cost": {"low": 0.002442, "high": 1.0867545}}
         | {"unpriced": 0, "unpriced_models": [], "prices": "2026-11-29"}
     ]
     assert server.calls.get("edit", 0) == 0

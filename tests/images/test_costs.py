@@ -17,6 +17,7 @@ from asyncsdk.images.costs.pricing import Pricing
 from asyncsdk.images.costs.table import packaged, prices_from
 from asyncsdk.images.costs.tokens import input_tokens, output_tokens
 from asyncsdk.models import TokenDetails, Usage
+from asyncsdk.server.edits.tokens import _patched as patched
 
 TABLE = packaged()
 PICTURE = "a.png"
@@ -55,6 +56,30 @@ def test_the_documented_examples_of_tiles_and_tables_are_met() -> None:
     assert input_tokens(rules, edit("gpt-image-1"), [(1024, 1024)]) == (65 + 129, 65 + 129)
     square = input_tokens(rules, edit("gpt-image-1", input_fidelity="high"), [(1024, 1024)])
     assert square == (65 + 129 + 4160, 65 + 129 + 4160)
+
+
+@pytest.mark.parametrize(
+    ("size", "tiles"),
+    [
+        ((3714, 1825), 3), ((2622, 1524), 2), ((3988, 3972), 2), ((512, 512), 1), ((513, 512), 2), ((2048, 512), 4),
+        ((4096, 1024), 4), ((4000, 100), 4), ((1, 1), 1), ((1024, 512), 2), ((1030, 700), 2), ((100, 600), 2),
+    ],
+)  # fmt: skip
+def test_tiles_are_counted_in_whole_numbers(size: tuple[int, int], tiles: int) -> None:
+    rules = TABLE.models["gpt-image-1"].tokens
+    assert rules is not None
+    for each in (size, size[::-1]):
+        assert input_tokens(rules, edit("gpt-image-1"), [each]) == (65 + 129 * tiles, 65 + 129 * tiles)
+
+
+@pytest.mark.parametrize(
+    "size", [(566, 2347), (3144, 274), (24, 2866), (300, 900), (1030, 700), (64, 48), (4000, 4000)]
+)
+def test_patches_are_between_what_was_measured_and_the_most(size: tuple[int, int]) -> None:
+    rules = TABLE.models["gpt-image-2"].tokens
+    assert rules is not None
+    low, high = input_tokens(rules, edit(), [size])
+    assert low <= patched(size) <= high == 1536
 
 
 def test_what_the_model_chooses_counts_with_all_that_it_may_choose() -> None:
@@ -96,6 +121,12 @@ def test_in_a_batch_an_edit_costs_half_of_the_most() -> None:
     assert most is not None
     assert half is not None
     assert half == -(-most // 2)
+
+
+def test_a_model_that_extra_names_has_another_price() -> None:
+    used = Usage(input_tokens=1, output_tokens=1)
+    assert Pricing(TABLE).cost(edit(), used) == 8000 + 30000
+    assert Pricing(TABLE).cost(edit(extra={"model": "gpt-image-1"}), used) is None
 
 
 @pytest.mark.parametrize("unknown", [edit("another"), edit(None), edit(output_format="svg")])

@@ -92,7 +92,8 @@ async def test_a_limit_in_dollars_stops_before_it_is_passed_and_a_higher_one_goe
     editor: ImageEditor, tmp_path: Path
 ) -> None:
     wanted = edits(12)
-    with pytest.raises(LimitReachedError, match=r"max_cost=0.05 is reached: \$0\.0\d+ were spent or may have been"):
+    said = r"max_cost=0.05 is reached: \$0\.0\d+ were spent .*, and the next edit may cost \$0\.01\d+\. Nothing more"
+    with pytest.raises(LimitReachedError, match=said):
         await run(editor, wanted, tmp_path, max_cost=0.05)
     async with editor.edit_many([], out=tmp_path) as outcomes:
         spent = outcomes._run.ledger.spent  # type: ignore[union-attr]  # noqa: SLF001 - what the ledger has
@@ -115,6 +116,8 @@ async def test_what_may_be_paid_counts_with_its_most_also_in_the_next_run(
 ) -> None:
     server.inject(Fault("edit", "close", at="done", times=3))
     await run(editor, edits(3), tmp_path, concurrency=1)
+    async with editor.edit_many(edits(3), out=tmp_path) as outcomes:
+        assert [(each.status, each.cost) async for each in outcomes] == [("uncertain", None)] * 3
     plan = await editor.plan(edits(1))
     assert plan.cost is not None
     three = 3 * plan.cost.dollars[1]
@@ -239,7 +242,7 @@ async def test_eight_copies_pass_a_limit_in_dollars_by_nothing(
         assert alone.cost is not None
 
         async def copy(number: int) -> None:
-            with pytest.raises(LimitReachedError):
+            with pytest.raises(LimitReachedError, match="and the next edit may cost"):
                 await run(ImageEditor(client), wanted, tmp_path, max_cost=0.3, ledger=database_url, concurrency=4)
 
         await asyncio.gather(*map(copy, range(8)))

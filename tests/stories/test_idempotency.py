@@ -6,10 +6,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from asyncsdk import Client, ImageEdit, ImageEditor
-from asyncsdk.errors import ConfigurationError
+from asyncsdk.errors import ConfigurationError, LimitReachedError
 from asyncsdk.images import idempotency
 from asyncsdk.images.idempotency import WINDOW, EditKey, is_known
 from asyncsdk.server import Fault, LocalServer
@@ -126,6 +127,17 @@ async def test_costs_and_edits_are_counted_once_for_what_was_asked_again(tmp_pat
         ):
             spent = outcomes._run.ledger.spent  # type: ignore[union-attr]  # noqa: SLF001 - what the ledger has
         assert (spent.edits, spent.cost) == (2, 2 * (7 * 5000 + 12 * 8000 + 196 * 30000))
+
+
+async def test_what_counts_already_is_asked_for_again_though_the_limit_is_passed(tmp_path: Path) -> None:
+    async with LocalServer(idempotency_header=KEY, documented_tokens=True, faults=[LOST]) as server:
+        assert await run(server, edits(2), tmp_path, max_cost=1) == {"uncertain": 2}
+        server.clear_faults()
+        with anyio.fail_after(20):
+            assert await run(server, edits(2), tmp_path, max_cost=0.001) == {"done": 2}
+            with pytest.raises(LimitReachedError):
+                await run(server, edits(3), tmp_path, max_cost=0.001)
+        assert server.edits.edits == 2
 
 
 async def test_copies_with_a_shared_ledger_ask_again_within_their_claim(database_url: str, tmp_path: Path) -> None:

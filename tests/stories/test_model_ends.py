@@ -110,3 +110,9 @@ async def test_a_server_that_hangs_delays_a_run_once_and_no_more(
     monkeypatch.setattr(model_ends, "LOOK_UP_SECONDS", 0.2)
     server = await run({"gpt-image-2": day(-1)}, tmp_path, Fault("models.get", "stall", times=9))
     assert (server.edits.edits, server.calls["models.get"]) == (3, 1)
+
+
+async def test_a_single_edit_asks_nothing_of_its_model() -> None:
+    async with LocalServer(model_ends={"gpt-image-2": day(-1)}) as server, Client("any", base_url=server.url) as client:
+        await ImageEditor(client).edit(edits(1)[0])
+        assert (server.edits.edits, "models.get" in server.calls) == (1, False)

@@ -50,7 +50,7 @@ class Forecast:
 def limit_of(max_edits: int | None, max_tokens: int | None, max_cost: float | None = None) -> str:
     """The options that may hold edits back, as they are typed."""
     given = {"--max-edits": max_edits, "--max-tokens": max_tokens, "--max-cost": max_cost}
-    return " and ".join(f"{name} {value:g}" for name, value in given.items() if value is not None)
+    return " and ".join(f"{name} {value:.10g}" for name, value in given.items() if value is not None)
 
 
 def plan_lines(plan: EditPlan, forecast: Forecast, *, images_per_minute: float | None = None) -> str:

@@ -20,7 +20,6 @@ from asyncsdk.images.bulk.duplicates import DuplicateMatcher, ordinal_of
 from asyncsdk.images.bulk.naming import Named, Naming
 from asyncsdk.images.bulk.policy import Decision, Policy
 from asyncsdk.images.check import check, invalid
-from asyncsdk.images.costs.money import NANOS
 from asyncsdk.images.destination import OWN_DIRECTORY, REPLACED, Destination
 from asyncsdk.images.edit import ImageEdit, address_of
 from asyncsdk.images.ledger.file import FileLedger
@@ -273,7 +272,7 @@ class Intake:
             objects=located.objects,
             is_replaced=is_done and any(map(_is_aside, state.files)),
             usage=state.usage,
-            cost=None if state.cost is None else state.cost / NANOS,
+            cost=state.dollars,
             problem=_problem_of_earlier(state, [] if self.target is None else list(map(self.target.shown, gone))),
         )
 

@@ -124,6 +124,7 @@ class Limits:
     max_cost: int | None = None
     cost: int = 0
     in_flight: int = field(default=0, init=False)
+    held_back: int = field(default=0, init=False)  # what an edit that has no room costs at most
 
     def __attrs_post_init__(self) -> None:
         for name, limit in (("max_edits", self.max_edits), ("max_tokens", self.max_tokens)):
@@ -213,14 +214,15 @@ class Limits:
 
         `most`: what the edit that is held back costs at most.
         """
-        return LimitReachedError(f"{self.in_words(most)} Nothing more was sent. {_GO_ON}")
+        self.held_back = most or self.held_back
+        return LimitReachedError(f"{self.in_words()} Nothing more was sent. {_GO_ON}")
 
-    def in_words(self, most: int | None = None) -> str:
+    def in_words(self) -> str:
         """Which limit is reached, with the current counts over all runs."""
         if self.max_cost is not None and self._is_cost_alone:
-            next_one = f", and the next edit may cost {shown(most, up=True)}" if most else ""
+            next_one = f", and the next edit may cost {shown(self.held_back, up=True)}" if self.held_back else ""
             spent = f"{shown(self.cost, up=True)} were spent or may have been, earlier runs included{next_one}."
-            return f"max_cost={self.max_cost / NANOS:g} is {'exceeded' if self.is_passed else 'reached'}: {spent}"
+            return f"max_cost={self.max_cost / NANOS:.10g} is {'exceeded' if self.is_passed else 'reached'}: {spent}"
         if self.max_tokens is not None and self.tokens >= self.max_tokens:
             verb, why = ("exceeded", " by edits that were in flight") if self.is_passed else ("reached", "")
             return f"max_tokens={self.max_tokens} is {verb}{why}: {self.tokens:,} tokens were used in all."

@@ -36,7 +36,6 @@ from asyncsdk.images.bulk.intake import (
 from asyncsdk.images.bulk.naming import Names
 from asyncsdk.images.bulk.policy import Limits, Policy
 from asyncsdk.images.check import invalid
-from asyncsdk.images.costs.money import NANOS
 from asyncsdk.images.costs.pricing import Pricing
 from asyncsdk.images.destination import Destination
 from asyncsdk.images.edit import ImageEdit
@@ -315,7 +314,7 @@ class SharedIntake:
             files=located.files,
             objects=located.objects,
             usage=None if state is None else state.usage,
-            cost=None if state is None or state.cost is None else state.cost / NANOS,
+            cost=None if state is None else state.dollars,
             problem=problem,
         )
 

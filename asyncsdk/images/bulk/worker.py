@@ -132,10 +132,9 @@ class EditWorker:
             await self.run.ends.check(self.prepared.edit.model)
         if self.run.pricing is not None and self._most is None and not self._is_known:
             self._most = self.run.pricing.most(self.prepared.edit, self.prepared.loaded.images)
-        room = 0 if self._is_known else self._most
-        await self.run.make_room(room)
+        await self._make_room()
         self._permit = await self.run.limiter.acquire(self.prepared.edit.input_images)
-        await self.run.make_room(room)
+        await self._make_room()
         await anyio.lowlevel.checkpoint_if_cancelled()
         if self.lifecycle.lost is not None and self._has_outlived_key:
             raise self.lifecycle.lost
@@ -147,6 +146,10 @@ class EditWorker:
         self.lifecycle = self.lifecycle.to("intended")
         await anyio.lowlevel.checkpoint_if_cancelled()
         self._allow_retries()
+
+    async def _make_room(self) -> None:
+        if not self._is_known:  # else it counts already, and would wait for itself where a limit is passed
+            await self.run.make_room(self._most)
 
     def _on_sent(self) -> None:
         """Before its first byte. Raises APIConnectionError where another process may have it by now."""

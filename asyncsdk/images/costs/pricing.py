@@ -45,7 +45,7 @@ class Pricing:
 
     def cost(self, edit: ImageEdit, usage: Usage | None, *, batched: bool = False) -> int | None:
         """What an edit that used this cost, in billionths of a dollar; None where that is not known."""
-        if edit.output_format == "svg":  # a model of its own draws it, and is charged beside it
+        if edit.output_format == "svg" or "model" in (edit.extra or ()):  # an SVG's own model is charged beside it
             return None
         return self.table.cost(edit.model, usage, batched=batched)
 

@@ -28,6 +28,7 @@ PARTIAL = 100  # tokens for each partial image
 PATCHES = 1536
 _OVERHEAD = 64  # text tokens beside the prompt, at most, and as many again for each picture
 _PATCH, _CANVAS, _SHAPE = 32, 1024, 3
+_MEASURED = 0.97  # how exactly it is known to which size a picture is scaled down
 _TILE, _BASE, _A_TILE, _LONGEST = 512, 65, 129, 2048
 _SQUARE, _OBLONG = 4160, 6240
 _LEAST_PIXELS, _MOST_PIXELS = 655_360, 8_294_400
@@ -97,7 +98,7 @@ def _patches(size: Size | None) -> Bounds:
     scale = min(2.0, max(1.0, _CANVAS / max(size)))
     long = max(size) * scale
     short = max(min(size) * scale, long / _SHAPE)
-    shrink = min(1.0, math.sqrt(PATCHES * _PATCH**2 / (long * short)))
+    shrink = min(1.0, _MEASURED * math.sqrt(PATCHES * _PATCH**2 / (long * short)))
     cells = math.floor(long * shrink / _PATCH) * math.floor(short * shrink / _PATCH)
     return max(1, min(cells, PATCHES)), PATCHES
 
@@ -106,14 +107,18 @@ def _tiles(size: Size | None, fidelity: str | None) -> Bounds:
     if size is None:
         low, high, is_square = _BASE + _A_TILE, _BASE + _A_TILE * (_LONGEST // _TILE), None
     else:
-        scale = min(1.0, _LONGEST / max(size))
-        scale *= min(1.0, _TILE / (min(size) * scale))
-        tiles = math.prod(max(1, math.ceil(side * scale / _TILE)) for side in size)
-        low = high = _BASE + _A_TILE * tiles
+        low = high = _BASE + _A_TILE * _tiles_along(max(size), min(size))
         is_square = size[0] == size[1]
     if fidelity in {None, "low"}:
         return low, high
     return low + _SQUARE, high + (_SQUARE if is_square else _OBLONG)
+
+
+def _tiles_along(long: int, short: int) -> int:
+    """Tiles of a picture, whose shorter side fits into one; in whole numbers, since a rounding error is a row more."""
+    if short * _LONGEST > _TILE * max(long, _LONGEST):  # it is scaled down to one tile
+        return -(-long // short)
+    return -(-min(long, _LONGEST) // _TILE)
 
 
 def _added(bounds: Iterable[Bounds]) -> Bounds:

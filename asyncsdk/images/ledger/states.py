@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from attrs import asdict, define, evolve, field, fields, frozen
 
+from asyncsdk.images.costs.money import NANOS
 from asyncsdk.images.destination import NOT_DELIVERED
 from asyncsdk.images.outcome import Problem
 from asyncsdk.models import Usage
@@ -46,6 +47,11 @@ class ItemState:
     tried: float | None = None
     batch: str | None = None
     attempt: int = 0
+
+    @property
+    def dollars(self) -> float | None:
+        """What it cost; None where that is not known: what it counts with, at most, is not what it cost."""
+        return None if self.cost is None or self.usage is None else self.cost / NANOS
 
     def alone(self) -> ItemState:
         """The same without `before`."""
