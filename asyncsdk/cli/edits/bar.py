@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from attrs import asdict, frozen
 
 from asyncsdk.cli.display import remarks
+from asyncsdk.cli.edits.batches import batch_lines, facts, shown
 from asyncsdk.cli.edits.messages import Moment, counted, moving, pace
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+    from asyncsdk.images.batch.progress import BatchProgress
 
 DONE, LEFT = "green", "grey46"  # seen on light and on dark, as those of uploads are
 
@@ -23,16 +27,18 @@ class RunView:
     look: Callable[[], Moment]
 
     def lines(self) -> list[str]:
-        """The run on a line."""
-        return [moving(self.look())]
+        """The run on a line, and a line for each batch under way."""
+        moment = self.look()
+        return [moving(moment), *batch_lines(moment.batches, now=time.time())]
 
     def records(self) -> list[dict[str, Any]]:
         """All its numbers."""
         moment = self.look()
-        return [{**asdict(moment), "counts": dict(moment.counts), "left": moment.left}]
+        fields = asdict(moment, filter=lambda attribute, _: attribute.name != "batches_left")
+        return [{**fields, "counts": dict(moment.counts), "left": moment.left}]
 
     def frame(self, width: int) -> RenderableType:
-        """The bar and its numbers, then how edits ended, then the pace."""
+        """The bar and its numbers, how edits ended, the pace, then a bar for each batch under way."""
         from rich.console import Group
         from rich.progress_bar import ProgressBar
         from rich.table import Table
@@ -48,4 +54,26 @@ class RunView:
         bar = ProgressBar(total=moment.total or 1, completed=done, style=LEFT, complete_style=DONE)
         grid.add_row(bar, Text(f"{moment.ended:,}{of_all}", style="bold"))
         notes = [remarks(facts, width, style="dim") for facts in (counted(moment.counts), pace(moment)) if facts]
-        return Group(grid, *notes)
+        return Group(grid, *notes, *_frames(moment.batches, width))
+
+
+def _frames(batches: Sequence[BatchProgress], width: int) -> Iterator[RenderableType]:
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    first, more = shown(batches)
+    grid = Table.grid(padding=(0, 1), expand=True)
+    grid.width = width
+    grid.add_column(no_wrap=True)
+    grid.add_column(ratio=1, min_width=8)
+    grid.add_column(justify="right", no_wrap=True, overflow="ellipsis")
+    for batch in first:
+        done = batch.recorded if batch.step == "reading" else batch.completed + batch.failed
+        bar = ProgressBar(total=batch.edits or 1, completed=done, style=LEFT, complete_style=DONE)
+        said = Text(", ".join(facts(batch, now=time.time())), style="dim")
+        grid.add_row(Text(f"batch {batch.number}", style="dim"), bar, said)
+    if first:
+        yield grid
+    if more:
+        yield remarks([f"{more:,} more in batches like these"], width, style="dim")

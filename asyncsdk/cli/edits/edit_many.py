@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,9 +14,12 @@ from cyclopts import Parameter
 
 from asyncsdk.cli import units
 from asyncsdk.cli.edits.arguments import check_grace, defaults_of, limits_of, request_of
+from asyncsdk.cli.edits.batches import batch_arguments, seconds_left
+from asyncsdk.cli.edits.batches import stopping as stopping_batches
 from asyncsdk.cli.edits.forecast import Forecast, question
-from asyncsdk.cli.edits.messages import Moment, as_typed, cut_off, recovered, still_there, stopping, summary
-from asyncsdk.cli.edits.options import EditOptions, RunOptions
+from asyncsdk.cli.edits.messages import Moment, cut_off, recovered, still_there, stopping, summary
+from asyncsdk.cli.edits.options import BatchOptions, EditOptions, RunOptions
+from asyncsdk.cli.edits.typed import as_typed
 from asyncsdk.cli.exits import Exit, exit_code
 from asyncsdk.cli.options import Connection, Mode, Output, ShownAs
 from asyncsdk.cli.output import Out, complain
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
     from asyncsdk.cli.edits.report import Report
     from asyncsdk.cli.edits.rescue import RescueQueue
     from asyncsdk.cli.edits.sources import Rows
+    from asyncsdk.images.batch.progress import BatchProgress
     from asyncsdk.images.bulk.outcomes import Outcomes
     from asyncsdk.images.editor import ImageEditor
     from asyncsdk.remote.stores import RemoteStores
@@ -62,6 +67,7 @@ async def edit_many(
         ),
     ],
     run: RunOptions = RunOptions(),  # noqa: B008 - frozen
+    batch: BatchOptions = BatchOptions(),  # noqa: B008 - frozen
     options: EditOptions = EditOptions(),  # noqa: B008 - frozen
     connection: Connection = Connection(),  # noqa: B008 - frozen
     output: Output = Output(),  # noqa: B008 - frozen
@@ -81,6 +87,7 @@ async def edit_many(
     from asyncsdk.remote.stores import RemoteStores
 
     check_grace(run.grace)
+    in_batches = batch_arguments(batch, run)
     place, defaults, stores = out_place(out, run.ledger), defaults_of(run, options), RemoteStores()
     if place.shared is not None:
         place.shared.options = defaults
@@ -103,7 +110,7 @@ async def edit_many(
         leftovers = await in_thread(leftovers_in, place.records, *rows.json_lines)
         report = Report(written, run.gallery is not None, frozenset(request["redo"]), leftovers)
         editor = ImageEditor(client, remote_options=stores)
-        work = BulkEditing(editor, RescueQueue(report), place, run, request, report, stop, stores)
+        work = BulkEditing(editor, RescueQueue(report), place, run, request, report, stop, stores, in_batches)
         work.done_before = forecast.plan.done if forecast is not None and forecast.plan is not None else 0
         return written.code(await work.go(rows, progress, output))
 
@@ -173,6 +180,7 @@ class BulkEditing:
     report: Report
     stop: Stop
     stores: RemoteStores
+    in_batches: Mapping[str, Any] | None = None  # the arguments of batches, where edits go in these
     done_before: int = 0  # as far as it is known, also of those that a run that is stopped does not come to
     _outcomes: Outcomes | None = field(default=None, init=False)
     _total: int = field(default=0, init=False)
@@ -196,12 +204,10 @@ class BulkEditing:
 
         self.report.add_bad(rows, only=self.run.only)
         self._total, self._not_pictures, self._results = rows.total, len(rows.others), len(rows.results)
-        limits = limits_of(self.run)
         try:
-            place: Any = {"out": self.place.out, "ledger": self.place.ledger}
             edits = rows.edits() if self.place.shared is None else from_anywhere(rows.edits, rows.edits_in_all)
-            async with self.editor.edit_many(edits, **place, **self.request, **limits) as self._outcomes:
-                if self._outcomes.concurrency < self.run.concurrency:
+            async with self._begin(edits) as self._outcomes:
+                if self.in_batches is None and self._outcomes.concurrency < self.run.concurrency:
                     complain(lowered(self.run.concurrency, self._outcomes.concurrency))
                 if self._outcomes.recovered:
                     complain(recovered(self._outcomes.recovered, str(self.place)))
@@ -217,6 +223,15 @@ class BulkEditing:
             if self._outcomes is not None:
                 await tasks.to_the_end(partial(self._leave, self._outcomes))
         return self._code()
+
+    def _begin(self, edits: Any) -> AbstractAsyncContextManager[Outcomes]:
+        place: Any = {"out": self.place.out, "ledger": self.place.ledger}
+        arguments = {**place, **self.request, **limits_of(self.run)}
+        if self.in_batches is None:
+            return self.editor.edit_many(edits, **arguments)
+        for name in ("images_per_minute", "concurrency"):  # the server's own, where it makes batches
+            del arguments[name]
+        return self.editor.edit_batch(edits, **arguments, **self.in_batches)
 
     async def _follow(self, outcomes: Outcomes) -> None:
         import anyio
@@ -239,7 +254,8 @@ class BulkEditing:
         if self._outcomes is not None and not self._is_over:
             self._outcomes.stop(all_copies=self.run.stop_all)
             self.report.aside()
-            complain(stopping(self._outcomes.in_flight, self.run.grace))
+            batches = self._batches()
+            complain(stopping_batches(batches) if batches else stopping(self._outcomes.in_flight, self.run.grace))
 
     def _report_cut_off(self) -> None:
         """The last words, if a disk that hangs kept the rest from being reported in time."""
@@ -329,8 +345,14 @@ class BulkEditing:
         else:
             complain(f"Gallery: {self.run.gallery}")
 
+    def _batches(self) -> Sequence[BatchProgress]:
+        from asyncsdk.images.batch.outcomes import BatchOutcomes
+
+        return self._outcomes.batches if isinstance(self._outcomes, BatchOutcomes) else ()
+
     def _look(self) -> Moment:
         assert self._outcomes is not None  # noqa: S101 - for the type checker: nothing is shown before it began
+        batches = self._batches()
         return Moment(
             counts=self.report.tally.counts.copy(),
             total=None if self.run.only else self._total,
@@ -341,6 +363,8 @@ class BulkEditing:
             holding=self._outcomes.rate_limit_wait,
             not_pictures=self._not_pictures,
             results=self._results,
+            batches=batches,
+            batches_left=seconds_left(batches, now=time.time()),
         )
 
     def _code(self) -> int:

@@ -1,27 +1,28 @@
-"""Messages of the edit commands: outcomes, summaries, and library messages with options for arguments (pure)."""
+"""Messages of the edit commands: how edits ended, the progress and the summary of a run (pure)."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
-from attrs import define, field, fields, frozen
+from attrs import define, field, frozen
 
 from asyncsdk.cli import units
-from asyncsdk.cli.edits.options import EditOptions, RunOptions
+from asyncsdk.cli.edits.batches import in_batches
 from asyncsdk.cli.exits import Exit
 from asyncsdk.images.destination import NOT_DELIVERED
 
 if TYPE_CHECKING:
+    from asyncsdk.images.batch.progress import BatchProgress
     from asyncsdk.images.outcome import EditOutcome, Problem
     from asyncsdk.models import Usage
 
 _WORDS = {
     "done": "done",
     "skipped": "done before",
+    "batched": "in batches",
     "refused": "refused",
     "failed": "failed",
     "uncertain": "maybe charged",
@@ -44,6 +45,7 @@ class Moment:
     """The numbers of a run now. `total` is None if not every row is to be sent; `holding` is the rate limit's wait.
 
     `not_pictures` counts files of folders that are left out, `results` what was left out since it is in --out.
+    `batches` are those of the run, which are expected to end in `batches_left` seconds.
     """
 
     counts: Mapping[str, int] = field(factory=Counter)
@@ -55,6 +57,8 @@ class Moment:
     holding: float = 0.0
     not_pictures: int = 0
     results: int = 0
+    batches: Sequence[BatchProgress] = ()
+    batches_left: float | None = None
 
     @property
     def ended(self) -> int:
@@ -64,6 +68,8 @@ class Moment:
     @property
     def left(self) -> float | None:
         """Seconds to the end at the rate so far; what was done before took no time."""
+        if self.batches:
+            return self.batches_left
         made = self.ended - self.counts.get("skipped", 0) - self.counts.get("gone", 0)
         if self.total is None or not made or self.seconds <= 0:
             return None
@@ -187,8 +193,8 @@ def listed(reasons: Mapping[str, int]) -> str:
 
 def pace(moment: Moment) -> list[str]:
     """What is in flight, how fast it goes, and what it waits for."""
-    facts = [f"{moment.in_flight} in flight"]
-    if moment.images and moment.seconds >= 1:
+    facts = [f"{moment.in_flight:,} in batches" if moment.batches else f"{moment.in_flight} in flight"]
+    if moment.images and moment.seconds >= 1 and not moment.batches:
         facts.append(f"{moment.images * 60 / moment.seconds:.0f} images a minute")
     if moment.tokens:
         facts.append(f"{moment.tokens:,} tokens")
@@ -220,6 +226,7 @@ def summary(
     lines = [
         f"{counts}.{f' Details: {details}' if details else ''}",
         *_made(moment),
+        *([in_batches(batched)] if (batched := tally.counts["batched"]) else []),
         *_next(tally, not_sent, when, "add" if has_ledger else "put the ledger back (see below), and add"),
         *([f"{not_pictures_in_all(moment.not_pictures)}."] if moment.not_pictures else []),
         *([f"{results_in_all(moment.results)}."] if moment.results else []),
@@ -318,32 +325,6 @@ def _next(tally: Summary, not_sent: int, when: str, add: str) -> list[str]:
     return lines
 
 
-_OPTIONS = frozenset(attribute.name for kind in (RunOptions, EditOptions) for attribute in fields(kind))
-_CALLS = re.compile(
-    r"(They|The others) are in memory as long as the program runs: error\.result\.save\(…\) saves them elsewhere\. "
-    r"|, or call error\.result\.save\(…\) again|; it is in error\.raw"
-)
-_ARGUMENT = re.compile(r"(?<![\w?&-])([a-z][a-z_]*)=('[^']*'|[\w-][^\s,;:()]*(?<!\.))")
-
-
-def as_typed(message: str) -> str:
-    """`message` with options in place of arguments: `--n 99` for `n=99`."""
-    return without_calls(_ARGUMENT.sub(_option, message)).replace("the same call", "the same command")
-
-
-def without_calls(message: str) -> str:
-    """`message` without the advice for programs on an edit that is paid: a command has done it by then."""
-    return _CALLS.sub("", message)
-
-
-def _option(match: re.Match[str]) -> str:
-    name, value = match.groups()
-    if name not in _OPTIONS:
-        return match[0]
-    option = f"--{name.replace('_', '-')}"
-    return option if value == "True" else f"{option} {value.strip(chr(39))}"
-
-
 _BAD = ("refused", "failed", "uncertain", "unsaved", "elsewhere", "waiting", "gone", "malformed", "left out")
 
 
@@ -368,6 +349,8 @@ class Summary:
     @property
     def code(self) -> Exit:
         """The exit code of a run that saw all its edits."""
+        if self.counts["batched"]:
+            return Exit.TRY_AGAIN
         if not any(self.counts[status] for status in _BAD):
             return Exit.DONE
         unsent = self.reasons["before sending"] + self.counts["malformed"]

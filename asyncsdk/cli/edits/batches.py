@@ -1,0 +1,98 @@
+"""What `edit-many --batch` asks of the library, and how batches are shown: in lines, and in words at the end (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from attrs import fields
+
+from asyncsdk.cli import units
+from asyncsdk.cli.edits.options import BatchOptions, RunOptions
+from asyncsdk.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from asyncsdk.images.batch.progress import BatchProgress
+
+MOST_SHOWN = 6  # batches under way: with more, the first of them and a count
+
+
+def batch_arguments(batch: BatchOptions, run: RunOptions) -> dict[str, Any] | None:
+    """The arguments of `ImageEditor.edit_batch` alone; None where edits go directly. Raises ConfigurationError."""
+    given = [a.name for a in fields(BatchOptions) if getattr(batch, a.name) not in {None, False}]
+    if not batch.batch:
+        if given:
+            named = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+            raise ConfigurationError(f"{named}: for edits in batches. Add --batch, or leave it out. Nothing was sent.")
+        return None
+    if run.images_per_minute is not None:
+        raise ConfigurationError(
+            "--images-per-minute: edits in batches have a rate of their own, which the server keeps. Leave it out, or "
+            "leave --batch out. Nothing was sent."
+        )
+    return {
+        "batch_size": batch.batch_size,
+        "poll": None if batch.poll is None else float(batch.poll),
+        "detach": batch.detach,
+        "keep_files": batch.keep_files,
+    }
+
+
+def shown(batches: Sequence[BatchProgress]) -> tuple[list[BatchProgress], int]:
+    """The batches under way that are shown, and how many more there are."""
+    under_way = [batch for batch in batches if batch.is_open]
+    return under_way[:MOST_SHOWN], len(under_way[MOST_SHOWN:])
+
+
+def batch_lines(batches: Sequence[BatchProgress], *, now: float) -> list[str]:
+    """`batch 2: 412 of 500, 3 failed, 26 min left`: a line for each batch under way. `now` is in unix seconds."""
+    first, more = shown(batches)
+    lines = [f"batch {batch.number}: {', '.join(facts(batch, now=now))}" for batch in first]
+    return [*lines, f"{more:,} more in batches like these"] if more else lines
+
+
+def facts(batch: BatchProgress, *, now: float) -> list[str]:
+    """How far one batch is, in words."""
+    match batch.step:
+        case "sending":
+            return [f"{units.counted(batch.edits, 'edit')}, being sent"]
+        case "validating":
+            return [f"{units.counted(batch.edits, 'edit')}, being checked by the server"]
+        case "reading":
+            return [f"{batch.recorded:,} of {batch.edits:,} saved"]
+        case "waiting":
+            return [f"{units.counted(batch.edits, 'edit')}, waiting{f': {batch.reason}' if batch.reason else ''}"]
+        case "finalizing":
+            return [*_made(batch), "results are being written"]
+    left = [] if batch.expected_end is None else [f"{units.duration(max(1.0, batch.expected_end - now))} left"]
+    return [*_made(batch), *left]
+
+
+def _made(batch: BatchProgress) -> list[str]:
+    failed = [f"{batch.failed:,} failed"] if batch.failed else []
+    return [f"{batch.completed + batch.failed:,} of {batch.edits:,}", *failed]
+
+
+def seconds_left(batches: Sequence[BatchProgress], *, now: float) -> float | None:
+    """Until the last batch under way is expected to end; None while that can't be said of each."""
+    ends = [batch.expected_end for batch in batches if batch.is_open and batch.step not in {"reading", "finalizing"}]
+    known = [end for end in ends if end is not None]
+    return max(known) - now if known and len(known) == len(ends) else None
+
+
+def stopping(batches: Sequence[BatchProgress]) -> str:
+    """The message after the first signal: what goes on without us."""
+    under_way = sum(batch.is_open and batch.batch_id is not None for batch in batches)
+    if not under_way:
+        return "Stopping: nothing new is sent."
+    go_on = "1 batch goes on" if under_way == 1 else f"{under_way:,} batches go on"
+    return f"Stopping: nothing new is sent. {go_on} at the server: the same command collects what is done there."
+
+
+def in_batches(edits: int) -> str:
+    """How to go on with edits whose batches have not ended."""
+    are = "is" if edits == 1 else "are"
+    return (
+        f"The {edits:,} in batches {are} with the server, which has up to a day: the same command goes on and saves "
+        "what is done. Results are there for 7 days at least."
+    )
