@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from asyncsdk.cli.edits.options import EditOptions, RunOptions
+from attrs import fields
+
+from asyncsdk.cli.edits.options import BatchRunOptions, EditOptions, RunOptions
 from asyncsdk.errors import ConfigurationError
 
 
@@ -52,6 +54,27 @@ def check_grace(seconds: float) -> None:
 def limits_of(run: RunOptions) -> dict[str, Any]:
     """The arguments of `ImageEditor.edit_many` that `ImageEditor.plan` has no need of."""
     return {name: getattr(run, name) for name in ("max_edits", "max_tokens", "concurrency", "accept_damage")}
+
+
+def batch_arguments(batch: BatchRunOptions, run: RunOptions) -> dict[str, Any] | None:
+    """The arguments of `ImageEditor.edit_batch` alone; None where edits go directly. Raises ConfigurationError."""
+    given = [a.name for a in fields(BatchRunOptions) if getattr(batch, a.name) not in {None, False}]
+    if not batch.batch:
+        if given:
+            named = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+            raise ConfigurationError(f"{named}: for edits in batches. Add --batch, or leave it out. Nothing was sent.")
+        return None
+    if run.images_per_minute is not None:
+        raise ConfigurationError(
+            "--images-per-minute: edits in batches have a rate of their own, which the server keeps. Leave it out, or "
+            "leave --batch out. Nothing was sent."
+        )
+    return {
+        "batch_size": batch.batch_size,
+        "poll": None if batch.poll is None else float(batch.poll),
+        "detach": batch.detach,
+        "keep_files": batch.keep_files,
+    }
 
 
 def _prompt(run: RunOptions) -> str | None:

@@ -32,9 +32,10 @@ class RunView:
         return [moving(moment), *batch_lines(moment.batches, now=time.time())]
 
     def records(self) -> list[dict[str, Any]]:
-        """All its numbers."""
+        """All its numbers, and those of each batch."""
         moment = self.look()
-        fields = asdict(moment, filter=lambda attribute, _: attribute.name != "batches_left")
+        without = {"batches_left"} if moment.batches else {"batches_left", "batches"}
+        fields = asdict(moment, filter=lambda attribute, _: attribute.name not in without)
         return [{**fields, "counts": dict(moment.counts), "left": moment.left}]
 
     def frame(self, width: int) -> RenderableType:

@@ -1,41 +1,16 @@
-"""What `edit-many --batch` asks of the library, and how batches are shown: in lines, and in words at the end (pure)."""
+"""How batches are shown while they go, and what is said of those that have not ended (pure)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
-
-from attrs import fields
+from typing import TYPE_CHECKING
 
 from asyncsdk.cli import units
-from asyncsdk.cli.edits.options import BatchOptions, RunOptions
-from asyncsdk.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from asyncsdk.images.batch.progress import BatchProgress
 
 MOST_SHOWN = 6  # batches under way: with more, the first of them and a count
-
-
-def batch_arguments(batch: BatchOptions, run: RunOptions) -> dict[str, Any] | None:
-    """The arguments of `ImageEditor.edit_batch` alone; None where edits go directly. Raises ConfigurationError."""
-    given = [a.name for a in fields(BatchOptions) if getattr(batch, a.name) not in {None, False}]
-    if not batch.batch:
-        if given:
-            named = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-            raise ConfigurationError(f"{named}: for edits in batches. Add --batch, or leave it out. Nothing was sent.")
-        return None
-    if run.images_per_minute is not None:
-        raise ConfigurationError(
-            "--images-per-minute: edits in batches have a rate of their own, which the server keeps. Leave it out, or "
-            "leave --batch out. Nothing was sent."
-        )
-    return {
-        "batch_size": batch.batch_size,
-        "poll": None if batch.poll is None else float(batch.poll),
-        "detach": batch.detach,
-        "keep_files": batch.keep_files,
-    }
 
 
 def shown(batches: Sequence[BatchProgress]) -> tuple[list[BatchProgress], int]:

@@ -13,12 +13,12 @@ from attrs import define, field
 from cyclopts import Parameter
 
 from asyncsdk.cli import units
-from asyncsdk.cli.edits.arguments import check_grace, defaults_of, limits_of, request_of
-from asyncsdk.cli.edits.batches import batch_arguments, seconds_left
+from asyncsdk.cli.edits.arguments import batch_arguments, check_grace, defaults_of, limits_of, request_of
+from asyncsdk.cli.edits.batches import seconds_left
 from asyncsdk.cli.edits.batches import stopping as stopping_batches
 from asyncsdk.cli.edits.forecast import Forecast, question
 from asyncsdk.cli.edits.messages import Moment, cut_off, recovered, still_there, stopping, summary
-from asyncsdk.cli.edits.options import BatchOptions, EditOptions, RunOptions
+from asyncsdk.cli.edits.options import BatchRunOptions, EditOptions, RunOptions
 from asyncsdk.cli.edits.typed import as_typed
 from asyncsdk.cli.exits import Exit, exit_code
 from asyncsdk.cli.options import Connection, Mode, Output, ShownAs
@@ -67,7 +67,7 @@ async def edit_many(
         ),
     ],
     run: RunOptions = RunOptions(),  # noqa: B008 - frozen
-    batch: BatchOptions = BatchOptions(),  # noqa: B008 - frozen
+    batch: BatchRunOptions = BatchRunOptions(),  # noqa: B008 - frozen
     options: EditOptions = EditOptions(),  # noqa: B008 - frozen
     connection: Connection = Connection(),  # noqa: B008 - frozen
     output: Output = Output(),  # noqa: B008 - frozen

@@ -277,7 +277,8 @@ def tokens_of(usage: Usage | None) -> str:
 def _made(moment: Moment) -> list[str]:
     if not moment.images:
         return []
-    rate = f" ({moment.images * 60 / moment.seconds:.0f} images a minute)" if moment.seconds >= 1 else ""
+    has_rate = moment.seconds >= 1 and not moment.batches  # of batches the server decides when they are done
+    rate = f" ({moment.images * 60 / moment.seconds:.0f} images a minute)" if has_rate else ""
     tokens = f", {moment.tokens:,} tokens" if moment.tokens else ""
     return [f"{units.counted(moment.images, 'image')}{tokens}, in {units.elapsed(moment.seconds)}{rate}."]
 

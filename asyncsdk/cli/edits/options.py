@@ -110,7 +110,7 @@ class RunOptions:
 
 @Parameter(name="*", group=BATCHES)
 @frozen(kw_only=True)
-class BatchOptions:
+class BatchRunOptions:
     """Whether edits go in batches, and how these are made and awaited."""
 
     batch: Annotated[

@@ -6,9 +6,11 @@ import re
 
 from attrs import fields
 
-from asyncsdk.cli.edits.options import BatchOptions, EditOptions, RunOptions
+from asyncsdk.cli.edits.options import BatchRunOptions, EditOptions, RunOptions
 
-_OPTIONS = frozenset(attribute.name for kind in (RunOptions, BatchOptions, EditOptions) for attribute in fields(kind))
+_OPTIONS = frozenset(
+    attribute.name for kind in (RunOptions, BatchRunOptions, EditOptions) for attribute in fields(kind)
+)
 _CALLS = re.compile(
     r"(They|The others) are in memory as long as the program runs: error\.result\.save\(…\) saves them elsewhere\. "
     r"|, or call error\.result\.save\(…\) again|; it is in error\.raw"
