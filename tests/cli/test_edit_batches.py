@@ -93,6 +93,17 @@ def test_a_direct_run_leaves_alone_what_is_in_a_batch(run: Run, slow: LocalServe
     assert "The 5 in batches are with the server" in ran.err
 
 
+def test_what_would_be_sent_says_how_many_batches(run: Run, calls: Callable[[], int]) -> None:
+    ran = run(*MANY, "--batch", "--batch-size", "2", "--dry-run")
+    assert ran.out == (
+        "5 to send.\nThey make at most 3 batches, for half the price. Each picture is uploaded once before; "
+        "the server then has a day for them.\n"
+    )
+    assert calls() == 0
+    assert run(*MANY, "--batch").code == 0
+    assert run(*MANY, "--batch", "--dry-run").out == "0 to send, 5 done before.\nNothing new goes into batches.\n"
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

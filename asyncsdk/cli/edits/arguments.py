@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import fields
 
 from asyncsdk.cli.edits.options import BatchRunOptions, EditOptions, RunOptions
 from asyncsdk.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from asyncsdk.images.bulk.outcomes import Outcomes
+    from asyncsdk.images.editor import ImageEditor
 
 
 def defaults_of(run: RunOptions, options: EditOptions) -> dict[str, Any]:
@@ -75,6 +81,17 @@ def batch_arguments(batch: BatchRunOptions, run: RunOptions) -> dict[str, Any] |
         "detach": batch.detach,
         "keep_files": batch.keep_files,
     }
+
+
+def begin(
+    editor: ImageEditor, edits: Any, in_batches: Mapping[str, Any] | None, **arguments: Any
+) -> AbstractAsyncContextManager[Outcomes]:
+    """The run that the arguments are for, not entered: a direct one, or in batches where these have arguments."""
+    if in_batches is None:
+        return editor.edit_many(edits, **arguments)
+    for name in ("images_per_minute", "concurrency"):  # the server's own, where it makes batches
+        del arguments[name]
+    return editor.edit_batch(edits, **arguments, **in_batches)
 
 
 def _prompt(run: RunOptions) -> str | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from heapq import nlargest
 from typing import TYPE_CHECKING, Any
 
 from attrs import asdict, define, evolve, field, frozen
 
 from asyncsdk.cli.display import choose
+from asyncsdk.cli.edits.arguments import begin
 from asyncsdk.cli.edits.forecast import Forecast, limit_of, most_named, plan_lines
 from asyncsdk.cli.edits.messages import Summary
 from asyncsdk.cli.edits.out_place import OutPlace
@@ -83,6 +84,7 @@ class DryRun:
     request: Mapping[str, Any]
     limits: Mapping[str, Any]
     stores: RemoteStores
+    in_batches: Mapping[str, Any] | None = None
     mode: Mode = field(kw_only=True)
     written: Out = field(kw_only=True)
 
@@ -136,6 +138,7 @@ class DryRun:
             limit=limit_of(self.limits["max_edits"], self.limits["max_tokens"]),
             redoes=bool(self.request["redo"]) and not self.request["only"],
             replaced=self.place.replaced,
+            batches=None if self.in_batches is None else batches_of(self.rows.edits(), self.in_batches["batch_size"]),
         )
 
     async def plan(self) -> EditPlan:
@@ -144,11 +147,19 @@ class DryRun:
         async with Client("none", base_url=NOWHERE) as client:
             editor = ImageEditor(client, remote_options=self.stores)
             place: Any = {"out": self.place.out, "ledger": self.place.ledger}
-            editor.edit_many((), **place, **self.request, **self.limits)  # checks its arguments; is not entered
+            begin(editor, (), self.in_batches, **place, **self.request, **self.limits)  # checks them; is not entered
             view = CheckingView(lambda: checking.taken, self.rows.edits_in_all)
             with choose(self.mode, view, quiet=shape.quiet, verbose=shape.verbose):
                 limits = {name: self.limits[name] for name in ("max_edits", "max_tokens")}
                 return await editor.plan(checking.edits(), **place, **self.request, **limits)
+
+
+def batches_of(edits: Iterable[ImageEdit], size: int | None) -> int:
+    """How many batches all edits make that say their model."""
+    from asyncsdk.images.batch.cutting import MOST_LINES, Cutter, expected_output
+
+    cutter = Cutter(most_lines=size or MOST_LINES)
+    return len({cutter.place(edit.model, 0, expected_output(edit))[0].number for edit in edits if edit.model})
 
 
 def reason_in_words(outcome: EditOutcome) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +12,7 @@ from attrs import define, field
 from cyclopts import Parameter
 
 from asyncsdk.cli import units
-from asyncsdk.cli.edits.arguments import batch_arguments, check_grace, defaults_of, limits_of, request_of
+from asyncsdk.cli.edits.arguments import batch_arguments, begin, check_grace, defaults_of, limits_of, request_of
 from asyncsdk.cli.edits.batches import seconds_left
 from asyncsdk.cli.edits.batches import stopping as stopping_batches
 from asyncsdk.cli.edits.forecast import Forecast, question
@@ -97,7 +96,7 @@ async def edit_many(
     request, written = request_of(run), Out(output, goes_on=True)
     warn_of_the_future(run.redo, request["redo_before"])
     await check_page(run.gallery, place, stores)
-    dry = DryRun(rows, place, request, limits_of(run), stores, mode=progress, written=written)
+    dry = DryRun(rows, place, request, limits_of(run), stores, in_batches, mode=progress, written=written)
     if run.dry_run:
         return await dry.show()
     forecast = None
@@ -206,7 +205,8 @@ class BulkEditing:
         self._total, self._not_pictures, self._results = rows.total, len(rows.others), len(rows.results)
         try:
             edits = rows.edits() if self.place.shared is None else from_anywhere(rows.edits, rows.edits_in_all)
-            async with self._begin(edits) as self._outcomes:
+            arguments: Any = {"out": self.place.out, "ledger": self.place.ledger, **self.request, **limits_of(self.run)}
+            async with begin(self.editor, edits, self.in_batches, **arguments) as self._outcomes:
                 if self.in_batches is None and self._outcomes.concurrency < self.run.concurrency:
                     complain(lowered(self.run.concurrency, self._outcomes.concurrency))
                 if self._outcomes.recovered:
@@ -223,15 +223,6 @@ class BulkEditing:
             if self._outcomes is not None:
                 await tasks.to_the_end(partial(self._leave, self._outcomes))
         return self._code()
-
-    def _begin(self, edits: Any) -> AbstractAsyncContextManager[Outcomes]:
-        place: Any = {"out": self.place.out, "ledger": self.place.ledger}
-        arguments = {**place, **self.request, **limits_of(self.run)}
-        if self.in_batches is None:
-            return self.editor.edit_many(edits, **arguments)
-        for name in ("images_per_minute", "concurrency"):  # the server's own, where it makes batches
-            del arguments[name]
-        return self.editor.edit_batch(edits, **arguments, **self.in_batches)
 
     async def _follow(self, outcomes: Outcomes) -> None:
         import anyio

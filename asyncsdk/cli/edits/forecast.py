@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from asyncsdk.images.bulk.preview import EditPlan
 
 _CONTINUE = "Continue? [y/N] "
+_HALF = " in batches, for half the price,"
 
 
 @frozen(kw_only=True)
@@ -31,7 +32,7 @@ class Forecast:
     `edits` are at most sent, with `pictures`. `plan` is the outcome of a check of all rows, None if there was none.
     `problems` counts the rows that can't be sent as they are, and `named` are the first of them. `limit` is the option
     that holds edits back, and `replaced` the directory that older pictures are moved to. `redoes`: --redo is given, and
-    others than it names are sent too.
+    others than it names are sent too. `batches` are how many they make at most; None where they are sent directly.
     """
 
     edits: int
@@ -44,6 +45,7 @@ class Forecast:
     limit: str = ""
     replaced: str = ""
     redoes: bool = False
+    batches: int | None = None
 
 
 def limit_of(max_edits: int | None, max_tokens: int | None) -> str:
@@ -60,10 +62,12 @@ def plan_lines(plan: EditPlan, forecast: Forecast, *, images_per_minute: float |
     if plan.minutes and images_per_minute is not None:
         time = f"; about {units.duration(plan.minutes * 60)} at {images_per_minute:g} images a minute"
     lines = [f"{', '.join(facts)}{time}."]
-    if plan.input_images != plan.sent:
+    if forecast.batches is not None:
+        lines.append(_as_batches(forecast.batches, plan.sent))
+    elif plan.input_images != plan.sent:
         lines.append(f"They count as {plan.input_images:,} images against the rate limit: pictures, times n.")
     lines += _remarks(plan, forecast)
-    if plan.sent and images_per_minute is None:
+    if plan.sent and images_per_minute is None and forecast.batches is None:
         lines.append("For an estimate of the time, give your rate limit with --images-per-minute N.")
     return "\n".join([*lines, *_left_out(forecast)])
 
@@ -71,7 +75,7 @@ def plan_lines(plan: EditPlan, forecast: Forecast, *, images_per_minute: float |
 def question(forecast: Forecast) -> str:
     """What a person is asked before many edits are sent."""
     plan, rest = forecast.plan, [*_problems(forecast), *_left_out(forecast)]
-    amount = f"{_amount(forecast.edits, forecast.pictures)} will be sent and paid"
+    amount = f"{_amount(forecast.edits, forecast.pictures)} will be sent{_HALF if forecast.batches else ''} and paid"
     if plan is None:
         first = f"Up to {amount}."
     else:
@@ -80,6 +84,13 @@ def question(forecast: Forecast) -> str:
         first = f"{amount}{held}.{f' Not sent: {not_sent}.' if not_sent else ''}"
         rest += _remarks(plan, forecast)
     return "\n  ".join([first, *rest, _CONTINUE]) if rest else f"{first} {_CONTINUE}"
+
+
+def _as_batches(batches: int, sent: int) -> str:
+    if not sent:
+        return "Nothing new goes into batches."
+    made = f"They make {'1 batch' if batches == 1 else f'at most {batches:,} batches'}, for half the price"
+    return f"{made}. Each picture is uploaded once before; the server then has a day for them."
 
 
 def _amount(edits: int, pictures: int) -> str:
