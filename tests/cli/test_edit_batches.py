@@ -10,15 +10,18 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+from attrs import evolve
 from rich.console import Console
 
 from asyncsdk.cli.edits.bar import RunView
-from asyncsdk.cli.edits.batches import MOST_SHOWN, batch_lines, seconds_left
-from asyncsdk.cli.edits.messages import Moment
+from asyncsdk.cli.edits.batches import MOST_SHOWN, batch_lines, seconds_left, stopping
+from asyncsdk.cli.edits.messages import Moment, moving
+from asyncsdk.cli.gallery.card import MEANINGS
 from asyncsdk.images.batch.progress import BatchProgress
+from asyncsdk.images.outcome import Status
 from asyncsdk.server import Fault, LocalServer
 from tests.cli.support import Run, Start
 from tests.stories.pictures import photo
@@ -90,7 +93,19 @@ def test_a_direct_run_leaves_alone_what_is_in_a_batch(run: Run, slow: LocalServe
     ran = run(*MANY)
     assert ran.code == 75
     assert "edit" not in slow.calls
-    assert "The 5 in batches are with the server" in ran.err
+    assert "The 5 in batches are with the server, which has up to a day: this command with --batch goes on" in ran.err
+
+
+def test_what_is_reached_by_what_is_in_batches_is_a_limit_only_once_these_have_ended(
+    run: Run, slow: LocalServer
+) -> None:
+    limited = (*MANY, "--batch", "--max-edits", "3", "--poll", "1s")
+    left = run(*limited, "--detach")
+    assert (left.code, Counter(batches_in(slow))) == (75, Counter(validating=1))
+    assert "3 in batches.\n" in left.err
+    assert "error: --max-edits 3 is reached" in left.err
+    assert run(*limited).code == 4
+    assert (len(saved()), len(slow.batches)) == (3, 1)
 
 
 def test_what_would_be_sent_says_how_many_batches(run: Run, calls: Callable[[], int]) -> None:
@@ -153,6 +168,16 @@ def test_the_gallery_shows_them_as_those_of_direct_runs(run: Run) -> None:
     assert all(f"out/{name}" in page and f"photos/{name}" in page for name in ALL)
 
 
+def test_the_gallery_shows_what_is_in_batches(run: Run, slow: LocalServer) -> None:
+    ran = run(*MANY, "--batch", "--detach", "--gallery", "page.html", "--json")
+    assert (ran.code, len(slow.batches)) == (75, 1)
+    page = Path("page.html").read_text()
+    assert page.count("In a batch</") >= PICTURES
+    assert "The same command goes on and collects it." in page
+    assert "same call" not in page + ran.out + ran.err
+    assert set(MEANINGS) == set(get_args(Status))
+
+
 def test_a_refusal_of_moderation_in_a_line_is_said_as_that_of_a_direct_edit(run: Run, server: LocalServer) -> None:
     refusal = {"error": {"message": "no", "type": "image_generation_user_error", "code": "moderation_blocked"}}
     server.inject(Fault("batches.line", "answer", status=400, body=refusal))
@@ -172,6 +197,41 @@ def test_an_interrupt_leaves_batches_with_the_server_and_says_so(start: Start, r
     finish(slow)
     assert run(*MANY, "--batch").code == 0
     assert (saved(), len(slow.batches)) == (ALL, 1)
+
+
+def test_an_interrupt_before_the_first_batch_sends_nothing_that_is_paid(
+    start: Start, run: Run, server: LocalServer
+) -> None:
+    server.inject(Fault("files.create", "stall", seconds=1.5, nth=PICTURES))
+    program = start(*MANY, "--batch", "--progress", "lines")
+    wait_for(lambda: server.calls.get("files.create") == PICTURES)
+    program.send_signal(signal.SIGINT)
+    _, err = program.communicate(timeout=30)
+    assert program.returncode == 130
+    assert err.startswith("Stopping: nothing new is sent.\n")
+    assert "5 not sent: the same command goes on.\n" in err
+    assert not server.batches
+    assert run(*MANY, "--batch", "--poll", "1s").code == 0
+    assert (saved(), len(server.batches)) == (ALL, 1)
+
+
+def test_the_message_after_ctrl_c_names_what_goes_on_and_what_is_still_saved() -> None:
+    going = [batch(1, "in_progress"), batch(2, "reading")]
+    assert stopping(going[:1], 120) == (
+        "Stopping: nothing new is sent. 1 batch goes on at the server: the same command collects what is done there."
+    )
+    assert stopping(going, 120) == (
+        "Stopping: nothing new is sent. 2 batches go on at the server: the same command collects what is done there. "
+        "Results that are being read are still saved, up to 120 s. Ctrl-C again stops at once: the same command then "
+        "reads them again."
+    )
+
+
+def test_what_is_uploaded_and_in_no_batch_yet_is_counted_and_then_no_end_is_named() -> None:
+    going = (batch(1, "in_progress", completed=1, expected_end=NOW + 60),)
+    moment = Moment(counts=Counter(done=4), total=2000, in_flight=500, taken=1304, batches=going, batches_left=600.0)
+    assert moving(moment) == "4 of 2,000: 4 done; 500 in batches, 800 for the next one"
+    assert moving(evolve(moment, total=504, taken=504)) == "4 of 504: 4 done; 500 in batches, 10 min left"
 
 
 def test_each_batch_under_way_has_a_line_in_its_own_words() -> None:

@@ -29,12 +29,12 @@ class RunView:
     def lines(self) -> list[str]:
         """The run on a line, and a line for each batch under way."""
         moment = self.look()
-        return [moving(moment), *batch_lines(moment.batches, now=time.time())]
+        return [moving(moment), *batch_lines(moment.batches or (), now=time.time())]
 
     def records(self) -> list[dict[str, Any]]:
         """All its numbers, and those of each batch."""
         moment = self.look()
-        without = {"batches_left"} if moment.batches else {"batches_left", "batches"}
+        without = {"batches_left", *(() if moment.batches is not None else ("batches", "taken"))}
         fields = asdict(moment, filter=lambda attribute, _: attribute.name not in without)
         return [{**fields, "counts": dict(moment.counts), "left": moment.left}]
 
@@ -55,7 +55,7 @@ class RunView:
         bar = ProgressBar(total=moment.total or 1, completed=done, style=LEFT, complete_style=DONE)
         grid.add_row(bar, Text(f"{moment.ended:,}{of_all}", style="bold"))
         notes = [remarks(facts, width, style="dim") for facts in (counted(moment.counts), pace(moment)) if facts]
-        return Group(grid, *notes, *_frames(moment.batches, width))
+        return Group(grid, *notes, *_frames(moment.batches or (), width))
 
 
 def _frames(batches: Sequence[BatchProgress], width: int) -> Iterator[RenderableType]:

@@ -50,24 +50,30 @@ def _made(batch: BatchProgress) -> list[str]:
 
 def seconds_left(batches: Sequence[BatchProgress], *, now: float) -> float | None:
     """Until the last batch under way is expected to end; None while that can't be said of each."""
-    ends = [batch.expected_end for batch in batches if batch.is_open and batch.step not in {"reading", "finalizing"}]
+    under_way = [batch for batch in batches if batch.is_open and batch.step not in {"reading", "finalizing"}]
+    ends = [batch.expected_end for batch in under_way]
     known = [end for end in ends if end is not None]
     return max(known) - now if known and len(known) == len(ends) else None
 
 
-def stopping(batches: Sequence[BatchProgress]) -> str:
-    """The message after the first signal: what goes on without us."""
-    under_way = sum(batch.is_open and batch.batch_id is not None for batch in batches)
-    if not under_way:
-        return "Stopping: nothing new is sent."
-    go_on = "1 batch goes on" if under_way == 1 else f"{under_way:,} batches go on"
-    return f"Stopping: nothing new is sent. {go_on} at the server: the same command collects what is done there."
+def stopping(batches: Sequence[BatchProgress], grace: float) -> str:
+    """The message after the first signal: what goes on without us, and what is still saved within `grace` seconds."""
+    said = ["Stopping: nothing new is sent."]
+    if under_way := sum(batch.is_open and batch.batch_id is not None for batch in batches):
+        go_on = "1 batch goes on" if under_way == 1 else f"{under_way:,} batches go on"
+        said.append(f"{go_on} at the server: the same command collects what is done there.")
+    if any(batch.step == "reading" for batch in batches):
+        said.append(
+            f"Results that are being read are still saved, up to {grace:g} s. Ctrl-C again stops at once: the same "
+            "command then reads them again."
+        )
+    return " ".join(said)
 
 
-def in_batches(edits: int) -> str:
-    """How to go on with edits whose batches have not ended."""
-    are = "is" if edits == 1 else "are"
+def in_batches(edits: int, *, direct: bool) -> str:
+    """How to go on with edits whose batches have not ended; in a `direct` run another command does that."""
+    are, command = "is" if edits == 1 else "are", "this command with --batch" if direct else "the same command"
     return (
-        f"The {edits:,} in batches {are} with the server, which has up to a day: the same command goes on and saves "
-        "what is done. Results are there for 7 days at least."
+        f"The {edits:,} in batches {are} with the server, which has up to a day: {command} goes on and saves what is "
+        "done. Results are there for 7 days at least."
     )

@@ -176,4 +176,5 @@ def _record(plan: EditPlan, forecast: Forecast) -> dict[str, Any]:
         "not_pictures": forecast.not_pictures,
         "results": forecast.results,
         "damage": list(map(str, plan.damage)),
+        **({} if forecast.batches is None else {"batches": forecast.batches if plan.sent else 0}),
     }

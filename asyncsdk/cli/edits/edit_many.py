@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from asyncsdk.cli.edits.sources import Rows
     from asyncsdk.images.batch.progress import BatchProgress
     from asyncsdk.images.bulk.outcomes import Outcomes
+    from asyncsdk.images.edit import ImageEdit
     from asyncsdk.images.editor import ImageEditor
     from asyncsdk.remote.stores import RemoteStores
 
@@ -189,6 +190,7 @@ class BulkEditing:
     _is_over: bool = field(default=False, init=False)
     _grace: anyio.CancelScope | None = field(default=None, init=False)
     _has_left: bool = field(default=False, init=False)
+    _taken: int = field(default=0, init=False)
     _earlier: int = field(default=0, init=False)  # lines of earlier runs that stay in `failed.jsonl`
     _page_is_lost: bool = field(default=False, init=False)
     _began: float = field(factory=time.monotonic, init=False)
@@ -206,7 +208,7 @@ class BulkEditing:
         try:
             edits = rows.edits() if self.place.shared is None else from_anywhere(rows.edits, rows.edits_in_all)
             arguments: Any = {"out": self.place.out, "ledger": self.place.ledger, **self.request, **limits_of(self.run)}
-            async with begin(self.editor, edits, self.in_batches, **arguments) as self._outcomes:
+            async with begin(self.editor, self._counted(edits), self.in_batches, **arguments) as self._outcomes:
                 if self.in_batches is None and self._outcomes.concurrency < self.run.concurrency:
                     complain(lowered(self.run.concurrency, self._outcomes.concurrency))
                 if self._outcomes.recovered:
@@ -246,7 +248,8 @@ class BulkEditing:
             self._outcomes.stop(all_copies=self.run.stop_all)
             self.report.aside()
             batches = self._batches()
-            complain(stopping_batches(batches) if batches else stopping(self._outcomes.in_flight, self.run.grace))
+            in_flight, grace = self._outcomes.in_flight, self.run.grace
+            complain(stopping(in_flight, grace) if batches is None else stopping_batches(batches, grace))
 
     def _report_cut_off(self) -> None:
         """The last words, if a disk that hangs kept the rest from being reported in time."""
@@ -336,10 +339,17 @@ class BulkEditing:
         else:
             complain(f"Gallery: {self.run.gallery}")
 
-    def _batches(self) -> Sequence[BatchProgress]:
+    def _batches(self) -> Sequence[BatchProgress] | None:
+        """How far each batch is; None of a direct run."""
         from asyncsdk.images.batch.outcomes import BatchOutcomes
 
-        return self._outcomes.batches if isinstance(self._outcomes, BatchOutcomes) else ()
+        return self._outcomes.batches if isinstance(self._outcomes, BatchOutcomes) else None
+
+    def _counted(self, edits: Iterable[ImageEdit]) -> Iterator[ImageEdit]:
+        """The same, counted as they are taken."""
+        for edit in edits:
+            self._taken += 1
+            yield edit
 
     def _look(self) -> Moment:
         assert self._outcomes is not None  # noqa: S101 - for the type checker: nothing is shown before it began
@@ -355,11 +365,14 @@ class BulkEditing:
             not_pictures=self._not_pictures,
             results=self._results,
             batches=batches,
-            batches_left=seconds_left(batches, now=time.time()),
+            batches_left=None if batches is None else seconds_left(batches, now=time.time()),
+            taken=self._taken,
         )
 
     def _code(self) -> int:
         if self.stop.signum is not None:
             return self.stop.code
         code = self.report.tally.code if self._reason is None else exit_code(self._reason, sent=True)
+        if code == Exit.LIMIT and self.report.tally.counts["batched"]:
+            code = Exit.TRY_AGAIN  # what is in batches counts already: the same command goes on, and ends at the limit
         return code or (Exit.FAILED if self._page_is_lost else Exit.DONE)

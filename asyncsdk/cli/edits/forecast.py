@@ -21,6 +21,7 @@ from asyncsdk.cli.edits.messages import (
 if TYPE_CHECKING:
     from asyncsdk.images.bulk.preview import EditPlan
 
+UPLOADS_PER_MINUTE = 1_000  # of the API's limits for files
 _CONTINUE = "Continue? [y/N] "
 _HALF = " in batches, for half the price,"
 
@@ -90,7 +91,9 @@ def _as_batches(batches: int, sent: int) -> str:
     if not sent:
         return "Nothing new goes into batches."
     made = f"They make {'1 batch' if batches == 1 else f'at most {batches:,} batches'}, for half the price"
-    return f"{made}. Each picture is uploaded once before; the server then has a day for them."
+    minutes = sent / UPLOADS_PER_MINUTE
+    takes = f", which takes {units.duration(minutes * 60)} at least" if minutes >= 2 else ""
+    return f"{made}. Each picture is uploaded once before{takes}; the server then has a day for them."
 
 
 def _amount(edits: int, pictures: int) -> str:

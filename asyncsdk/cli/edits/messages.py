@@ -45,7 +45,8 @@ class Moment:
     """The numbers of a run now. `total` is None if not every row is to be sent; `holding` is the rate limit's wait.
 
     `not_pictures` counts files of folders that are left out, `results` what was left out since it is in --out.
-    `batches` are those of the run, which are expected to end in `batches_left` seconds.
+    `batches` are those of a run in batches, None of a direct one; they are expected to end in `batches_left` seconds.
+    Of its edits `taken` came so far, and those that are not in a batch yet are uploaded for the next one.
     """
 
     counts: Mapping[str, int] = field(factory=Counter)
@@ -57,8 +58,9 @@ class Moment:
     holding: float = 0.0
     not_pictures: int = 0
     results: int = 0
-    batches: Sequence[BatchProgress] = ()
+    batches: Sequence[BatchProgress] | None = None
     batches_left: float | None = None
+    taken: int = 0
 
     @property
     def ended(self) -> int:
@@ -68,8 +70,9 @@ class Moment:
     @property
     def left(self) -> float | None:
         """Seconds to the end at the rate so far; what was done before took no time."""
-        if self.batches:
-            return self.batches_left
+        if self.batches is not None:
+            is_all = self.total is None or self.ended + self.in_flight >= self.total
+            return self.batches_left if is_all else None
         made = self.ended - self.counts.get("skipped", 0) - self.counts.get("gone", 0)
         if self.total is None or not made or self.seconds <= 0:
             return None
@@ -193,8 +196,8 @@ def listed(reasons: Mapping[str, int]) -> str:
 
 def pace(moment: Moment) -> list[str]:
     """What is in flight, how fast it goes, and what it waits for."""
-    facts = [f"{moment.in_flight:,} in batches" if moment.batches else f"{moment.in_flight} in flight"]
-    if moment.images and moment.seconds >= 1 and not moment.batches:
+    facts = [f"{moment.in_flight} in flight"] if moment.batches is None else _in_batches(moment)
+    if moment.images and moment.seconds >= 1 and moment.batches is None:
         facts.append(f"{moment.images * 60 / moment.seconds:.0f} images a minute")
     if moment.tokens:
         facts.append(f"{moment.tokens:,} tokens")
@@ -203,6 +206,12 @@ def pace(moment: Moment) -> list[str]:
     if moment.left:
         facts.append(f"{units.duration(moment.left)} left")
     return facts
+
+
+def _in_batches(moment: Moment) -> list[str]:
+    """`500 in batches`, and how many are uploaded for the next one."""
+    gathered = moment.taken - moment.ended - moment.in_flight
+    return [f"{moment.in_flight:,} in batches", *([f"{gathered:,} for the next one"] if gathered > 0 else [])]
 
 
 def summary(
@@ -226,7 +235,7 @@ def summary(
     lines = [
         f"{counts}.{f' Details: {details}' if details else ''}",
         *_made(moment),
-        *([in_batches(batched)] if (batched := tally.counts["batched"]) else []),
+        *([in_batches(batched, direct=moment.batches is None)] if (batched := tally.counts["batched"]) else []),
         *_next(tally, not_sent, when, "add" if has_ledger else "put the ledger back (see below), and add"),
         *([f"{not_pictures_in_all(moment.not_pictures)}."] if moment.not_pictures else []),
         *([f"{results_in_all(moment.results)}."] if moment.results else []),
@@ -277,7 +286,7 @@ def tokens_of(usage: Usage | None) -> str:
 def _made(moment: Moment) -> list[str]:
     if not moment.images:
         return []
-    has_rate = moment.seconds >= 1 and not moment.batches  # of batches the server decides when they are done
+    has_rate = moment.seconds >= 1 and moment.batches is None  # of batches the server decides when they are done
     rate = f" ({moment.images * 60 / moment.seconds:.0f} images a minute)" if has_rate else ""
     tokens = f", {moment.tokens:,} tokens" if moment.tokens else ""
     return [f"{units.counted(moment.images, 'image')}{tokens}, in {units.elapsed(moment.seconds)}{rate}."]
