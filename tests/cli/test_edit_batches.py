@@ -253,7 +253,7 @@ def test_each_batch_under_way_has_a_line_in_its_own_words() -> None:
         "batch 7: 500 edits, waiting: token_limit_exceeded",
     ]
     more = [batch(number, "validating") for number in range(1, MOST_SHOWN + 3)]
-    assert batch_lines(more, now=NOW)[-1] == "2 more in batches like these"
+    assert batch_lines(more, now=NOW)[-1] == "2 more batches under way"
 
 
 def test_the_time_left_is_that_of_the_last_batch_once_each_has_one() -> None:
@@ -272,17 +272,18 @@ def test_progress_in_json_has_the_numbers_of_each_batch() -> None:
 
 @pytest.mark.parametrize("width", [60, 100, 160])
 def test_the_bars_of_batches_fit_the_terminal(width: int) -> None:
-    batches = tuple(
-        batch(number, "in_progress", completed=number, expected_end=time.time() + 90) for number in range(9)
-    )
+    going = [batch(number, "in_progress", completed=number, expected_end=time.time() + 90) for number in range(8)]
+    queued = batch(8, "waiting", reason="Enqueued token limit reached for gpt-image-2 in organization org-1. " * 3)
+    batches = (queued, *going)
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=width, color_system=None)
     view = RunView(lambda: Moment(counts=Counter(done=4), total=4504, in_flight=4500, batches=batches))
     console.print(view.frame(width))
     lines = screen.getvalue().splitlines()
     assert all(len(line) <= width for line in lines)
-    assert len([line for line in lines if re.match(r"batch \d .*\d of 500", line)]) == MOST_SHOWN
-    assert "3 more in batches like these" in lines[-1]
+    assert len([line for line in lines if re.match(r"batch \d .*\d of 500", line)]) == MOST_SHOWN - 1
+    assert re.fullmatch(r"batch 8 {8,}500 edits, waiting: Enqueued .*…", lines[3])
+    assert "3 more batches under way" in lines[-1]
 
 
 def batch(number: int, step: Any, **fields: Any) -> BatchProgress:

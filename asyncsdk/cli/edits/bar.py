@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import asdict, frozen
 
 from asyncsdk.cli.display import remarks
-from asyncsdk.cli.edits.batches import batch_lines, facts, shown
+from asyncsdk.cli.edits.batches import batch_lines, facts, more_like_these, shown
 from asyncsdk.cli.edits.messages import Moment, counted, moving, pace
 
 if TYPE_CHECKING:
@@ -66,15 +66,16 @@ def _frames(batches: Sequence[BatchProgress], width: int) -> Iterator[Renderable
     first, more = shown(batches)
     grid = Table.grid(padding=(0, 1), expand=True)
     grid.width = width
-    grid.add_column(no_wrap=True)
+    names = [f"batch {batch.number}" for batch in first]
+    grid.add_column(min_width=max(map(len, names), default=0))
     grid.add_column(ratio=1, min_width=8)
-    grid.add_column(justify="right", no_wrap=True, overflow="ellipsis")
-    for batch in first:
+    grid.add_column(justify="right", no_wrap=True, overflow="ellipsis", max_width=width * 2 // 3)
+    for name, batch in zip(names, first, strict=True):
         done = batch.recorded if batch.step == "reading" else batch.completed + batch.failed
         bar = ProgressBar(total=batch.edits or 1, completed=done, style=LEFT, complete_style=DONE)
         said = Text(", ".join(facts(batch, now=time.time())), style="dim")
-        grid.add_row(Text(f"batch {batch.number}", style="dim"), bar, said)
+        grid.add_row(Text(name, style="dim"), bar, said)
     if first:
         yield grid
     if more:
-        yield remarks([f"{more:,} more in batches like these"], width, style="dim")
+        yield remarks([more_like_these(more)], width, style="dim")

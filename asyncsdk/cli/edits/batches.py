@@ -23,7 +23,12 @@ def batch_lines(batches: Sequence[BatchProgress], *, now: float) -> list[str]:
     """`batch 2: 412 of 500, 3 failed, 26 min left`: a line for each batch under way. `now` is in unix seconds."""
     first, more = shown(batches)
     lines = [f"batch {batch.number}: {', '.join(facts(batch, now=now))}" for batch in first]
-    return [*lines, f"{more:,} more in batches like these"] if more else lines
+    return [*lines, more_like_these(more)] if more else lines
+
+
+def more_like_these(more: int) -> str:
+    """`2 more batches under way`."""
+    return f"{more:,} more {'batch' if more == 1 else 'batches'} under way"
 
 
 def facts(batch: BatchProgress, *, now: float) -> list[str]:
