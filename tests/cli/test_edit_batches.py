@@ -115,6 +115,8 @@ def test_what_would_be_sent_says_how_many_batches(run: Run, calls: Callable[[], 
         "the server then has a day for them.\n"
     )
     assert calls() == 0
+    planned = json.loads(run(*MANY, "--batch", "--batch-size", "2", "--dry-run", "--json").out)
+    assert (planned["batches"], planned["unbatchable"]) == (3, {})
     assert run(*MANY, "--batch").code == 0
     assert run(*MANY, "--batch", "--dry-run").out == "0 to send, 5 done before.\nNothing new goes into batches.\n"
 
@@ -129,7 +131,7 @@ def test_what_would_be_sent_says_how_many_batches(run: Run, calls: Callable[[], 
         ),
         (("--batch", "--images-per-minute", "5"), "--images-per-minute: edits in batches have a rate of their own"),
         (("--batch", "--batch-size", "60000"), "--batch-size 60000 is not a whole number from 1 to 50,000."),
-        (("--batch", "--poll", "0s"), "--poll 0.0 is not a number of seconds above 0."),
+        (("--batch", "--poll", "0.1s"), "--poll takes whole seconds, and 1s is the shortest."),
     ],
 )
 def test_options_that_go_together_in_no_way_are_refused_before_anything_is_sent(
@@ -150,6 +152,13 @@ def test_rows_that_batches_do_not_take_are_refused_and_the_others_go(run: Run, s
         {"image": "photos/p3.png", "id": "old", "model": "dall-e-2"},
     ]
     Path("jobs.jsonl").write_text("".join(f"{json.dumps({'prompt': 'a hat'} | row)}\n" for row in rows))
+    planned = run("edit-many", "jobs.jsonl", "-o", "out", "--batch", "--dry-run")
+    assert "They make at most 2 batches, for half the price." in planned.out
+    assert planned.out.endswith(
+        "\nOf all rows 1 can't be in a batch, and is refused: model: the edits of a batch need one: all in a file have "
+        "the same.\nOf all rows 1 can't be in a batch, and is refused: model: batches do not take dall-e-2. Send this "
+        "edit directly.\n"
+    )
     ran = run("edit-many", "jobs.jsonl", "-o", "out", "--batch", "--json", "--poll", "1s")
     assert ran.code == 3
     assert {record["id"]: record["status"] for record in ran.records} == {

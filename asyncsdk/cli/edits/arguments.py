@@ -75,6 +75,8 @@ def batch_arguments(batch: BatchRunOptions, run: RunOptions) -> dict[str, Any] |
             "--images-per-minute: edits in batches have a rate of their own, which the server keeps. Leave it out, or "
             "leave --batch out. Nothing was sent."
         )
+    if batch.poll is not None and batch.poll < 1:
+        raise ConfigurationError("--poll takes whole seconds, and 1s is the shortest. Nothing was sent.")
     return {
         "batch_size": batch.batch_size,
         "poll": None if batch.poll is None else float(batch.poll),

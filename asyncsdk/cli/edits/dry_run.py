@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from heapq import nlargest
 from typing import TYPE_CHECKING, Any
@@ -127,6 +128,10 @@ class DryRun:
             reason = reason_in_words(outcome)
             problems.add(outcome.status, outcome.problem, reason=reason)
             names.append(outcome.id if outcome.is_gone else f"{outcome.id} ({reason})")
+        batches: int | None = None
+        unbatchable: Mapping[str, int] = {}
+        if self.in_batches is not None:
+            batches, unbatchable = batches_of(rows.edits(), self.in_batches["batch_size"])
         return Forecast(
             edits=rows.edits_in_all if plan is None else plan.sent,
             pictures=0 if plan is None else plan.pictures,
@@ -138,7 +143,8 @@ class DryRun:
             limit=limit_of(self.limits["max_edits"], self.limits["max_tokens"]),
             redoes=bool(self.request["redo"]) and not self.request["only"],
             replaced=self.place.replaced,
-            batches=None if self.in_batches is None else batches_of(self.rows.edits(), self.in_batches["batch_size"]),
+            batches=batches,
+            unbatchable=unbatchable,
         )
 
     async def plan(self) -> EditPlan:
@@ -154,12 +160,20 @@ class DryRun:
                 return await editor.plan(checking.edits(), **place, **self.request, **limits)
 
 
-def batches_of(edits: Iterable[ImageEdit], size: int | None) -> int:
-    """How many batches all edits make that say their model."""
+def batches_of(edits: Iterable[ImageEdit], size: int | None) -> tuple[int, Mapping[str, int]]:
+    """How many batches all edits make that can be in one, and why others can't, with how many there are of each."""
     from asyncsdk.images.batch.cutting import MOST_LINES, Cutter, expected_output
+    from asyncsdk.images.batch.requests import require_batchable
 
-    cutter = Cutter(most_lines=size or MOST_LINES)
-    return len({cutter.place(edit.model, 0, expected_output(edit))[0].number for edit in edits if edit.model})
+    cutter, numbers, reasons = Cutter(most_lines=size or MOST_LINES), set[int](), Counter[str]()
+    for edit in edits:
+        try:
+            require_batchable(edit)
+        except InvalidEditError as error:
+            reasons[str(error).removesuffix(" Nothing was sent.")] += 1
+        else:
+            numbers.add(cutter.place(edit.model or "", 0, expected_output(edit))[0].number)
+    return len(numbers), reasons
 
 
 def reason_in_words(outcome: EditOutcome) -> str:
@@ -176,5 +190,9 @@ def _record(plan: EditPlan, forecast: Forecast) -> dict[str, Any]:
         "not_pictures": forecast.not_pictures,
         "results": forecast.results,
         "damage": list(map(str, plan.damage)),
-        **({} if forecast.batches is None else {"batches": forecast.batches if plan.sent else 0}),
+        **({} if forecast.batches is None else _batches(plan, forecast)),
     }
+
+
+def _batches(plan: EditPlan, forecast: Forecast) -> dict[str, Any]:
+    return {"batches": forecast.batches if plan.sent else 0, "unbatchable": dict(forecast.unbatchable)}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import field, frozen
 
 from asyncsdk.cli import units
 from asyncsdk.cli.edits.messages import (
@@ -34,6 +34,7 @@ class Forecast:
     `problems` counts the rows that can't be sent as they are, and `named` are the first of them. `limit` is the option
     that holds edits back, and `replaced` the directory that older pictures are moved to. `redoes`: --redo is given, and
     others than it names are sent too. `batches` are how many they make at most; None where they are sent directly.
+    `unbatchable` counts the rows that can't be in one, by why.
     """
 
     edits: int
@@ -47,6 +48,7 @@ class Forecast:
     replaced: str = ""
     redoes: bool = False
     batches: int | None = None
+    unbatchable: Mapping[str, int] = field(factory=dict)
 
 
 def limit_of(max_edits: int | None, max_tokens: int | None) -> str:
@@ -88,7 +90,7 @@ def question(forecast: Forecast) -> str:
 
 
 def _as_batches(batches: int, sent: int) -> str:
-    if not sent:
+    if not sent or not batches:
         return "Nothing new goes into batches."
     made = f"They make {'1 batch' if batches == 1 else f'at most {batches:,} batches'}, for half the price"
     minutes = sent / UPLOADS_PER_MINUTE
@@ -136,6 +138,8 @@ def _remarks(plan: EditPlan, forecast: Forecast) -> list[str]:
     if plan.equal:
         verb = "is" if plan.equal == 1 else "are"
         lines.append(f"{plan.equal:,} {verb} equal to another: each is sent and paid.")
+    for why, count in forecast.unbatchable.items():
+        lines.append(f"Of all rows {count:,} can't be in a batch, and {'is' if count == 1 else 'are'} refused: {why}")
     return lines
 
 
