@@ -231,7 +231,8 @@ def summary(
     """
     remarks = {"refused": listed(tally.reasons), "uncertain": "sent, no usable response"}
     remarks["skipped"] = replaced_since(tally.replaced, replaced_in)
-    counts = ", ".join(counted(tally.counts, remarks)) or "nothing was sent"
+    nothing = "nothing was sent" if moment.batches is None else "no edit was sent"  # though perhaps its pictures
+    counts = ", ".join(counted(tally.counts, remarks)) or nothing
     lines = [
         f"{counts}.{f' Details: {details}' if details else ''}",
         *_made(moment),
