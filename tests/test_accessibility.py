@@ -67,7 +67,7 @@ async def test_nothing_is_wrong_with_the_gallery(browser: str, tmp_path: Path, w
         type="RateLimitError", message="too many", code="rate_limit", status_code=429, request_id="r" * 40
     )
     items = [
-        GalleryItem(id=status, status=status, before=(a,), after=(a,), mask=a, prompt="a hat " * 90, problem=problem)  # type: ignore[arg-type]
+        GalleryItem(id=status, status=status, before=(a,), after=(a,), mask=a, prompt="a hat " * 90, problem=problem)
         for status in MEANINGS
     ]
     await write_gallery(tmp_path / "index.html", items, title="Run")

@@ -58,7 +58,7 @@ Arrows = dict[tuple[str, str], str]  # who imports whom, and why that may be
 
 _SOURCE = "the types of sources are beside the code that reads them"
 IMPURE_IMPORTS: Arrows = {
-    ("cli/edits/messages.py", "cli/edits/options.py"): "the values of a command are beside the command",
+    ("cli/edits/typed.py", "cli/edits/options.py"): "the values of a command are beside the command",
     ("cli/edits/costs.py", "images/bulk/preview.py"): "EditPlan is beside the code that counts it",
     ("cli/edits/forecast.py", "images/bulk/preview.py"): "EditPlan is beside the code that counts it",
     ("images/outcome.py", "images/result.py"): "an outcome holds a result, which can fetch and save",

@@ -135,7 +135,7 @@ def finish(work: Awaitable[int], stop: Stop, *, verbose: bool = False, words: Se
 def failure_message(error: Exception, words: Sequence[str] = (), *, verbose: bool) -> str:
     """What happened, for a person; `words` are the command line, for messages about what is in it."""
     if isinstance(error, AsyncSDKError):
-        from asyncsdk.cli.edits import messages as edits  # loads the library, which `--help` does without
+        from asyncsdk.cli.edits import typed as edits  # loads the library, which `--help` does without
 
         text = uploads.error_text(error)
         if isinstance(error, ConfigurationError):

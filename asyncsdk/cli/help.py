@@ -87,7 +87,7 @@ Exit codes
   2    wrong usage or refused: nothing was sent
   3    some of several failed, or may be paid; edit: it may be paid, or not all of it is saved
   4    stopped at a limit that you set (--max-edits, --max-tokens, --max-cost)
-  75   failed for now: run the same command again
+  75   failed for now, or in batches that have not ended: run the same command again
   129  the terminal was closed
   130  stopped by Ctrl-C
   143  stopped by SIGTERM
@@ -95,7 +95,7 @@ Exit codes
 Of copies of edit-many that share a ledger each ends once every row of its list has ended, whichever copy did it, and
 its code tells of all of them: 3 where one failed or may be paid, here or elsewhere.
 After 75, 129, 130 and 143 the same upload, uploads resume or edit-many goes on where it stopped.
-After 75 an edit is not paid. After a signal it may be, and only edit-many keeps a record of that.
+After 75 an edit is not paid, or in a batch. After a signal it may be, and only edit-many keeps a record of that.
 129, 130 and 143 are how serve ends.""",
     "environment": """\
 Environment

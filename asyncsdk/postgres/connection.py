@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 10.0
 STATEMENT_SECONDS = 30.0
+SCHEMA_SECONDS = 60.0  # for the tables, and to wait for others who make them
 CLOSE_SECONDS = 0.3
 REFUSED_SECONDS = 1.0  # after a database that never worked has failed, others fail without an attempt
 
@@ -88,7 +89,8 @@ class PostgresConnection:
 
         An outage is waited for, for `patience` seconds, once the database has worked.
 
-        An attempt that takes longer than `seconds` is lost with its connection, and made again.
+        An attempt that takes longer than `seconds` is lost with its connection, and made again; to make the tables, the
+        first of all has a limit of its own.
 
         Raises:
             DatabaseFault: It can't be run.
@@ -161,19 +163,20 @@ class PostgresConnection:
             self._connection = await connect(self._url, first=first)
             self._facts, self._first = None, first  # which answered
         with anyio.fail_after(seconds):
-            if self._facts is None:
-                self._facts = await facts_of(self._connection)
-            problem = not_fit(self._facts, writes=writes)
-            if problem is not None:
-                raise problem
-            if writes and self._facts.is_read_only:
-                raise _ReadOnlyError
-            if self._facts.version != VERSION:
-                if writes:
+            facts = self._facts = self._facts or await facts_of(self._connection)
+        problem = not_fit(facts, writes=writes)
+        if problem is not None:
+            raise problem
+        if writes and facts.is_read_only:
+            raise _ReadOnlyError
+        if facts.version != VERSION:
+            if writes:
+                with anyio.fail_after(max(seconds, SCHEMA_SECONDS)):  # cut short, it would be begun again each time
                     await make_schema(self._connection)
                     self._facts = await facts_of(self._connection)
-                elif (self._facts.version or 0) < first_version(name):
-                    raise NotMadeError
+            elif (facts.version or 0) < first_version(name):
+                raise NotMadeError
+        with anyio.fail_after(seconds):
             if lock is None:
                 return list(await self._connection.fetch(statement(name), *arguments))
             # what the lock waited for is seen only by a statement that begins after it

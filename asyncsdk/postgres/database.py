@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import asyncpg
 
 LEAST_SECONDS = 0.2  # for the answer to a renewal
+FIRST_SECONDS = 5.0  # to the first one: nothing is held yet that may lapse meanwhile
 RENEW_AGAIN_SECONDS = 1.0  # after a renewal that failed, as of a database that was dropped
 
 logger = logging.getLogger(__name__)
@@ -161,7 +162,8 @@ class Database:
     async def _renew(self, connection: PostgresConnection, patience: float = PATIENCE) -> None:
         asked = boot_time()  # before it: the lease that is answered for is no longer than this one
         held, here = list(self._held) or [self.holder], (os.getpid(), this_host(), this_machine(), self._terms.lease)
-        limit = max(self._terms.renew_every / 4, LEAST_SECONDS)  # then it is asked again, on another connection
+        least = FIRST_SECONDS if self._renewal is None else LEAST_SECONDS
+        limit = max(self._terms.renew_every / 4, least)  # then it is asked again, on another connection
         for holder in held:
             [row] = await connection.run("holder_renew", holder, *here, patience=patience, seconds=limit)
         renewal = Renewal(asked, row["clock"])

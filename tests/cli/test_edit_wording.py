@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from asyncsdk.cli.edits.messages import as_typed
+from asyncsdk.cli.edits.typed import as_typed
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 from asyncsdk.errors import JournalError
 from asyncsdk.postgres import connection
 from asyncsdk.postgres.faults import pause_after
+from asyncsdk.postgres.lease import LeaseTerms
 from asyncsdk.uploads.journal.postgres import PostgresJournal
 from tests.journal.support import KEY, append_parts, completed, opened, part
 from tests.postgres.proxy import Proxy, When, proxy_to
@@ -52,6 +53,17 @@ async def test_a_connection_cut_at_any_statement_loses_and_doubles_nothing(
     assert rows.split("\n") == ["1|1|opened", "1|10|completed", "2|1|opened"]
     held = postgres_server.sql("select count(*) from asyncsdk.upload_key where holder is not null", database=database)
     assert held == "0"
+
+
+async def test_tables_are_made_in_a_database_that_is_slower_than_a_renewal_may_be(
+    postgres_server: PostgresServer, database_url: str
+) -> None:
+    async with proxy_to(postgres_server.port) as proxy:
+        proxy.delay = 0.02
+        journal = PostgresJournal(proxy.through(database_url), terms=LeaseTerms(lease=1.0, renew_every=0.3))
+        async with asyncio.timeout(20), journal.claim(KEY) as log:
+            await log.append(opened())
+        assert proxy.made <= 2
 
 
 async def test_an_outage_is_waited_out_and_said_once(

@@ -80,6 +80,40 @@ async def test_a_batch_that_is_never_listed_leaves_its_edits_uncertain_and_nothi
         assert max(server.edits.by_prompt.values()) == 1
 
 
+async def test_a_list_that_is_slow_is_read_to_its_end_before_a_batch_is_called_lost(
+    editor: ImageEditor, server: LocalServer, out: Path
+) -> None:
+    server.inject(LOST)
+    server.inject(Fault("batches.list", "stall", seconds=2 * QUICK.batch_search))
+    assert statuses((await batch(editor, edits(3), out))[0]) == only("done", 3)
+    assert creates(server) == 1
+
+
+async def test_a_batch_that_is_not_shown_for_a_moment_is_not_called_lost(
+    editor: ImageEditor, server: LocalServer, out: Path
+) -> None:
+    server.inject(Fault("batches.get", "answer", status=404, times=2))
+    assert statuses((await batch(editor, edits(3), out))[0]) == only("done", 3)
+    assert (creates(server), ours(server)) == (1, [])
+
+
+async def test_a_call_that_is_stopped_does_not_wait_for_a_lost_batch(tmp_path: Path, out: Path) -> None:
+    async with LocalServer(tmp_path / "late", batch_seconds=0.1, listing_delay=1.0) as server:
+        server.inject(LOST)
+        async with (
+            Client("sk-test", base_url=server.url) as client,
+            asyncio.timeout(10),
+            ImageEditor(client).edit_batch(edits(3), out=out, poll=0.02) as outcomes,
+        ):
+            while not any(request.route == "batches.list" for request in server.requests):
+                await asyncio.sleep(0.01)
+            outcomes.stop()
+            assert {outcome.id: outcome.status async for outcome in outcomes} == only("batched", 3)
+        async with Client("sk-test", base_url=server.url, timing=Timing(batch_search_interval=0.05)) as client:
+            assert statuses((await batch(ImageEditor(client), edits(3), out))[0]) == only("done", 3)
+        assert creates(server) == 1
+
+
 async def test_a_search_that_was_cut_short_goes_on_with_the_next_call(tmp_path: Path, out: Path) -> None:
     async with LocalServer(tmp_path / "late", batch_seconds=0.1, listing_delay=0.5) as server:
         server.inject(LOST)

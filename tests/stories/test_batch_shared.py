@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from asyncsdk import Client, EditOutcome, ImageEditor, LimitReachedError, PostgresLedger
+from asyncsdk.images.batch.rows import BatchRow
+from asyncsdk.images.batch.shared_memory import SharedBatches
+from asyncsdk.images.ledger.book import BatchRecord
 from asyncsdk.postgres.lease import LeaseTerms
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.timing import Timing
 from tests.stories.batches import QUICK, batch, direct, edits, ended, message, only, ours, statuses
 
-SHORT = LeaseTerms(lease=1.5, renew_every=0.3)
+SHORT = LeaseTerms(lease=1.0, renew_every=0.3)
 Ledgers = Callable[[], PostgresLedger]
 
 
@@ -112,6 +117,26 @@ async def test_a_create_whose_answer_was_lost_is_found_or_its_edits_are_uncertai
             again, _ = await batch(ImageEditor(client), edits(3), out, ledger=ledger())
             assert statuses(again) == only("skipped" if listed else "uncertain", 3)
         assert sum(request.route == "batches.create" for request in server.requests) == 1
+
+
+async def test_a_batch_is_not_created_once_the_lease_has_lapsed_and_its_edits_go_into_another(
+    editor: ImageEditor, server: LocalServer, out: Path, ledger: Ledgers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin, keys = SharedBatches.begin, list[str]()
+
+    async def begun(memory: SharedBatches, record: BatchRecord, rows: list[BatchRow]) -> Any:
+        result = await begin(memory, record, rows)
+        if not keys:
+            time.sleep(SHORT.lease + 0.2)  # the whole process is asleep, as its machine may be
+        keys.append(record.key)
+        return result
+
+    monkeypatch.setattr(SharedBatches, "begin", begun)
+    found, _ = await batch(editor, edits(3), out, ledger=ledger())
+    assert statuses(found) == only("done", 3)
+    assert [(each.metadata or {})["create"] for each in server.batches] == keys[1:]
+    assert len(keys) == 2
+    assert (server.edits.edits, ours(server)) == (3, [])
 
 
 async def test_what_fails_in_batches_goes_again_three_times(

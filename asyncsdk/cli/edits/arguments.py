@@ -3,11 +3,30 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from asyncsdk.cli.edits.options import EditOptions, RunOptions
+from attrs import fields
+
+from asyncsdk.cli.edits.options import BatchRunOptions, EditOptions, RunOptions
 from asyncsdk.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from asyncsdk.images.bulk.outcomes import Outcomes
+    from asyncsdk.images.editor import ImageEditor
+
+
+_RATE = "edits in batches have a rate of their own, which the server keeps"
+_DIRECT = {  # of a run in batches there is no such thing, and why
+    "images_per_minute": _RATE,
+    "rate_pool": _RATE,
+    "max_cost": "what is in batches is not counted in dollars before it is done; --max-edits and --max-tokens are",
+    "verify": "what is done is not compared again by edits in batches",
+    "idempotency_header": "a batch has no such header",
+    "dask": "a batch needs no workers: the server makes its edits",
+}
 
 
 def defaults_of(run: RunOptions, options: EditOptions) -> dict[str, Any]:
@@ -54,6 +73,39 @@ def limits_of(run: RunOptions) -> dict[str, Any]:
     """The arguments of `ImageEditor.edit_many` that `ImageEditor.plan` has no need of."""
     names = ("max_edits", "max_tokens", "max_cost", "concurrency", "rate_pool", "accept_damage")
     return {name: getattr(run, name) for name in names}
+
+
+def batch_arguments(batch: BatchRunOptions, run: RunOptions) -> dict[str, Any] | None:
+    """The arguments of `ImageEditor.edit_batch` alone; None where edits go directly. Raises ConfigurationError."""
+    given = [a.name for a in fields(BatchRunOptions) if getattr(batch, a.name) not in {None, False}]
+    if not batch.batch:
+        if given:
+            named = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+            raise ConfigurationError(f"{named}: for edits in batches. Add --batch, or leave it out. Nothing was sent.")
+        return None
+    for name, why in _DIRECT.items():
+        if getattr(run, name) not in {None, False}:
+            raise ConfigurationError(
+                f"--{name.replace('_', '-')}: {why}. Leave it out, or leave --batch out. Nothing was sent."
+            )
+    if batch.poll is not None and batch.poll < 1:
+        raise ConfigurationError("--poll takes whole seconds, and 1s is the shortest. Nothing was sent.")
+    return {
+        "batch_size": batch.batch_size,
+        "poll": None if batch.poll is None else float(batch.poll),
+        "detach": batch.detach,
+        "keep_files": batch.keep_files,
+    }
+
+
+def begin(
+    editor: ImageEditor, edits: Any, in_batches: Mapping[str, Any] | None, **arguments: Any
+) -> AbstractAsyncContextManager[Outcomes]:
+    """The run that the arguments are for, not entered: a direct one, or in batches where these have arguments."""
+    if in_batches is None:
+        return editor.edit_many(edits, **arguments)
+    rest = {name: value for name, value in arguments.items() if name not in {"concurrency", *_DIRECT}}
+    return editor.edit_batch(edits, **rest, **in_batches)
 
 
 def _prompt(run: RunOptions) -> str | None:

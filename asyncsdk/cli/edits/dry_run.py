@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from heapq import nlargest
 from typing import TYPE_CHECKING, Any
 
 from attrs import asdict, define, evolve, field, frozen
 
 from asyncsdk.cli.display import choose
+from asyncsdk.cli.edits.arguments import begin
 from asyncsdk.cli.edits.forecast import Forecast, limit_of, most_named, plan_lines
 from asyncsdk.cli.edits.messages import Summary
 from asyncsdk.cli.edits.out_place import OutPlace
@@ -85,6 +87,7 @@ class DryRun:
     request: Mapping[str, Any]
     limits: Mapping[str, Any]
     stores: RemoteStores
+    in_batches: Mapping[str, Any] | None = None
     prices: str | None = field(default=None, kw_only=True)
     mode: Mode = field(kw_only=True)
     written: Out = field(kw_only=True)
@@ -128,6 +131,10 @@ class DryRun:
             reason = reason_in_words(outcome)
             problems.add(outcome.status, outcome.problem, reason=reason)
             names.append(outcome.id if outcome.is_gone else f"{outcome.id} ({reason})")
+        batches: int | None = None
+        unbatchable: Mapping[str, int] = {}
+        if self.in_batches is not None:
+            batches, unbatchable = batches_of(rows.edits(), self.in_batches["batch_size"])
         return Forecast(
             edits=rows.edits_in_all if plan is None else plan.sent,
             pictures=0 if plan is None else plan.pictures,
@@ -139,6 +146,8 @@ class DryRun:
             limit=limit_of(*(self.limits[name] for name in _PLANNED)),
             redoes=bool(self.request["redo"]) and not self.request["only"],
             replaced=self.place.replaced,
+            batches=batches,
+            unbatchable=unbatchable,
         )
 
     async def plan(self) -> EditPlan:
@@ -147,11 +156,27 @@ class DryRun:
         async with Client("none", base_url=NOWHERE) as client:
             editor = ImageEditor(client, remote_options=self.stores, prices=self.prices)
             place: Any = {"out": self.place.out, "ledger": self.place.ledger}
-            editor.edit_many((), **place, **self.request, **self.limits)  # checks its arguments; is not entered
+            begin(editor, (), self.in_batches, **place, **self.request, **self.limits)  # checks them; is not entered
             view = CheckingView(lambda: checking.taken, self.rows.edits_in_all)
             with choose(self.mode, view, quiet=shape.quiet, verbose=shape.verbose):
                 limits = {name: self.limits[name] for name in _PLANNED}
                 return await editor.plan(checking.edits(), **place, **self.request, **limits)
+
+
+def batches_of(edits: Iterable[ImageEdit], size: int | None) -> tuple[int, Mapping[str, int]]:
+    """How many batches all edits make that can be in one, and why others can't, with how many there are of each."""
+    from asyncsdk.images.batch.cutting import MOST_LINES, Cutter, expected_output
+    from asyncsdk.images.batch.requests import require_batchable
+
+    cutter, numbers, reasons = Cutter(most_lines=size or MOST_LINES), set[int](), Counter[str]()
+    for edit in edits:
+        try:
+            require_batchable(edit)
+        except InvalidEditError as error:
+            reasons[str(error).removesuffix(" Nothing was sent.")] += 1
+        else:
+            numbers.add(cutter.place(edit.model or "", 0, expected_output(edit))[0].number)
+    return len(numbers), reasons
 
 
 def reason_in_words(outcome: EditOutcome) -> str:
@@ -173,9 +198,14 @@ def _record(plan: EditPlan, forecast: Forecast) -> dict[str, Any]:
         "not_pictures": forecast.not_pictures,
         "results": forecast.results,
         "damage": list(map(str, plan.damage)),
+        **({} if forecast.batches is None else _batches(plan, forecast)),
     }
 
 
 def _range(cost: CostRange | None) -> dict[str, float] | None:
     """A range in dollars."""
     return None if cost is None else dict(zip(("low", "high"), cost.dollars, strict=True))
+
+
+def _batches(plan: EditPlan, forecast: Forecast) -> dict[str, Any]:
+    return {"batches": forecast.batches if plan.sent else 0, "unbatchable": dict(forecast.unbatchable)}

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 from attrs import define
 from cyclopts import Parameter
 
-from asyncsdk.cli.edits.messages import about_scripts, as_typed, tokens_of
+from asyncsdk.cli.edits.messages import about_scripts, tokens_of
 from asyncsdk.cli.edits.options import EditOptions
+from asyncsdk.cli.edits.typed import as_typed
 from asyncsdk.cli.options import Connection, Output
 from asyncsdk.cli.output import Out, complain
 from asyncsdk.cli.signals import Stop

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,10 +13,13 @@ from cyclopts import Parameter
 
 from asyncsdk.cli import units
 from asyncsdk.cli.edits.advice import stopping_workers
-from asyncsdk.cli.edits.arguments import check_grace, defaults_of, limits_of, request_of
+from asyncsdk.cli.edits.arguments import batch_arguments, begin, check_grace, defaults_of, limits_of, request_of
+from asyncsdk.cli.edits.batches import seconds_left
+from asyncsdk.cli.edits.batches import stopping as stopping_batches
 from asyncsdk.cli.edits.forecast import Forecast, question
-from asyncsdk.cli.edits.messages import Moment, as_typed, cut_off, recovered, still_there, stopping, summary
-from asyncsdk.cli.edits.options import EditOptions, RunOptions
+from asyncsdk.cli.edits.messages import Moment, cut_off, recovered, still_there, stopping, summary
+from asyncsdk.cli.edits.options import BatchRunOptions, EditOptions, RunOptions
+from asyncsdk.cli.edits.typed import as_typed
 from asyncsdk.cli.exits import Exit, exit_code
 from asyncsdk.cli.options import Connection, Mode, Output, ShownAs
 from asyncsdk.cli.output import Out, complain
@@ -39,7 +42,9 @@ if TYPE_CHECKING:
     from asyncsdk.cli.edits.report import Report
     from asyncsdk.cli.edits.rescue import RescueQueue
     from asyncsdk.cli.edits.sources import Rows
+    from asyncsdk.images.batch.progress import BatchProgress
     from asyncsdk.images.bulk.outcomes import Outcomes
+    from asyncsdk.images.edit import ImageEdit
     from asyncsdk.images.editor import ImageEditor
     from asyncsdk.remote.stores import RemoteStores
 
@@ -70,6 +75,7 @@ async def edit_many(
         ),
     ],
     run: RunOptions = RunOptions(),  # noqa: B008 - frozen
+    batch: BatchRunOptions = BatchRunOptions(),  # noqa: B008 - frozen
     options: EditOptions = EditOptions(),  # noqa: B008 - frozen
     connection: Connection = Connection(),  # noqa: B008 - frozen
     output: Output = Output(),  # noqa: B008 - frozen
@@ -89,6 +95,7 @@ async def edit_many(
     from asyncsdk.remote.stores import RemoteStores
 
     check_grace(run.grace)
+    in_batches = batch_arguments(batch, run)
     place, defaults, stores = out_place(out, run.ledger), defaults_of(run, options), RemoteStores()
     if place.shared is not None:
         place.shared.options = defaults
@@ -96,7 +103,9 @@ async def edit_many(
     request, written = request_of(run), Out(output, goes_on=True)
     warn_of_the_future(run.redo, request["redo_before"])
     await check_page(run.gallery, place, stores)
-    dry = DryRun(rows, place, request, limits_of(run), stores, prices=run.prices, mode=progress, written=written)
+    dry = DryRun(
+        rows, place, request, limits_of(run), stores, in_batches, prices=run.prices, mode=progress, written=written
+    )
     if run.dry_run:
         return await dry.show()
     forecast = None
@@ -111,7 +120,7 @@ async def edit_many(
         editor = ImageEditor(
             client, remote_options=stores, prices=run.prices, idempotency_header=run.idempotency_header
         )
-        work = BulkEditing(editor, RescueQueue(report), place, run, request, report, stop, stores)
+        work = BulkEditing(editor, RescueQueue(report), place, run, request, report, stop, stores, in_batches)
         work.done_before = forecast.plan.done if forecast is not None and forecast.plan is not None else 0
         return written.code(await work.go(rows, progress, output))
 
@@ -171,6 +180,7 @@ class BulkEditing:
     report: Report
     stop: Stop
     stores: RemoteStores
+    in_batches: Mapping[str, Any] | None = None  # the arguments of batches, where edits go in these
     done_before: int = 0  # as far as it is known, also of those that a run that is stopped does not come to
     _outcomes: Outcomes | None = field(default=None, init=False)
     _total: int = field(default=0, init=False)
@@ -180,6 +190,7 @@ class BulkEditing:
     _is_over: bool = field(default=False, init=False)
     _grace: anyio.CancelScope | None = field(default=None, init=False)
     _has_left: bool = field(default=False, init=False)
+    _taken: int = field(default=0, init=False)
     _earlier: int = field(default=0, init=False)  # lines of earlier runs that stay in `failed.jsonl`
     _page_is_lost: bool = field(default=False, init=False)
     _began: float = field(factory=time.monotonic, init=False)
@@ -194,13 +205,13 @@ class BulkEditing:
 
         self.report.add_bad(rows, only=self.run.only)
         self._total, self._not_pictures, self._results = rows.total, len(rows.others), len(rows.results)
-        limits = limits_of(self.run)
         try:
-            place: Any = {"out": self.place.out, "ledger": self.place.ledger, "dask": self.run.dask}
             is_copy = self.place.shared is not None and self.run.dask is None
             edits = from_anywhere(rows.edits, rows.edits_in_all) if is_copy else rows.edits()
-            async with self.editor.edit_many(edits, **place, **self.request, **limits) as self._outcomes:
-                if self._outcomes.concurrency < self.run.concurrency:
+            place: Any = {"out": self.place.out, "ledger": self.place.ledger, "dask": self.run.dask}
+            arguments = {**place, **self.request, **limits_of(self.run)}
+            async with begin(self.editor, self._counted(edits), self.in_batches, **arguments) as self._outcomes:
+                if self.in_batches is None and self._outcomes.concurrency < self.run.concurrency:
                     complain(lowered(self.run.concurrency, self._outcomes.concurrency))
                 if self._outcomes.recovered:
                     complain(recovered(self._outcomes.recovered, str(self.place)))
@@ -240,8 +251,13 @@ class BulkEditing:
         if self._outcomes is not None and not self._is_over:
             self._outcomes.stop(all_copies=self.run.stop_all)
             self.report.aside()
-            is_here, grace = self.run.dask is None, self.run.grace
-            complain(stopping(self._outcomes.in_flight, grace) if is_here else stopping_workers(grace))
+            complain(self._stopping(self._outcomes.in_flight))
+
+    def _stopping(self, in_flight: int) -> str:
+        batches, grace = self._batches(), self.run.grace
+        if batches is not None:
+            return stopping_batches(batches, grace)
+        return stopping(in_flight, grace) if self.run.dask is None else stopping_workers(grace)
 
     def _report_cut_off(self) -> None:
         """The last words, if a disk that hangs kept the rest from being reported in time."""
@@ -331,8 +347,21 @@ class BulkEditing:
         else:
             complain(f"Gallery: {self.run.gallery}")
 
+    def _batches(self) -> Sequence[BatchProgress] | None:
+        """How far each batch is; None of a direct run."""
+        from asyncsdk.images.batch.outcomes import BatchOutcomes
+
+        return self._outcomes.batches if isinstance(self._outcomes, BatchOutcomes) else None
+
+    def _counted(self, edits: Iterable[ImageEdit]) -> Iterator[ImageEdit]:
+        """The same, counted as they are taken."""
+        for edit in edits:
+            self._taken += 1
+            yield edit
+
     def _look(self) -> Moment:
         assert self._outcomes is not None  # noqa: S101 - for the type checker: nothing is shown before it began
+        batches = self._batches()
         return Moment(
             counts=self.report.tally.counts.copy(),
             total=None if self.run.only else self._total,
@@ -347,6 +376,9 @@ class BulkEditing:
             not_pictures=self._not_pictures,
             results=self._results,
             whole=self._outcomes.whole,
+            batches=batches,
+            batches_left=None if batches is None else seconds_left(batches, now=time.time()),
+            taken=self._taken,
         )
 
     def _code(self) -> int:
@@ -357,4 +389,6 @@ class BulkEditing:
             map(counts.get, ("done", "failed", "uncertain"))
         )
         code = self.report.tally.code if self._reason is None else exit_code(self._reason, sent=not is_refused)
+        if code == Exit.LIMIT and counts["batched"]:
+            code = Exit.TRY_AGAIN  # what is in batches counts already: the same command goes on, and ends at the limit
         return code or (Exit.FAILED if self._page_is_lost else Exit.DONE)

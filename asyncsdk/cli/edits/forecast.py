@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import field, frozen
 
 from asyncsdk.cli import units
 from asyncsdk.cli.edits.costs import cost_lines
@@ -22,7 +22,9 @@ from asyncsdk.cli.edits.messages import (
 if TYPE_CHECKING:
     from asyncsdk.images.bulk.preview import EditPlan
 
+UPLOADS_PER_MINUTE = 1_000  # of the API's limits for files
 _CONTINUE = "Continue? [y/N] "
+_HALF = " in batches, for half the price,"
 
 
 @frozen(kw_only=True)
@@ -32,7 +34,8 @@ class Forecast:
     `edits` are at most sent, with `pictures`. `plan` is the outcome of a check of all rows, None if there was none.
     `problems` counts the rows that can't be sent as they are, and `named` are the first of them. `limit` is the option
     that holds edits back, and `replaced` the directory that older pictures are moved to. `redoes`: --redo is given, and
-    others than it names are sent too.
+    others than it names are sent too. `batches` are how many they make at most; None where they are sent directly.
+    `unbatchable` counts the rows that can't be in one, by why.
     """
 
     edits: int
@@ -45,6 +48,8 @@ class Forecast:
     limit: str = ""
     replaced: str = ""
     redoes: bool = False
+    batches: int | None = None
+    unbatchable: Mapping[str, int] = field(factory=dict)
 
 
 def limit_of(max_edits: int | None, max_tokens: int | None, max_cost: float | None = None) -> str:
@@ -61,11 +66,13 @@ def plan_lines(plan: EditPlan, forecast: Forecast, *, images_per_minute: float |
     if plan.minutes and images_per_minute is not None:
         time = f"; about {units.duration(plan.minutes * 60)} at {images_per_minute:g} images a minute"
     lines = [f"{', '.join(facts)}{time}."]
-    if plan.input_images != plan.sent:
+    if forecast.batches is not None:
+        lines.append(_as_batches(forecast.batches, plan.sent))
+    elif plan.input_images != plan.sent:
         lines.append(f"They count as {plan.input_images:,} images against the rate limit: pictures, times n.")
     lines += cost_lines(plan)
     lines += _remarks(plan, forecast)
-    if plan.sent and images_per_minute is None:
+    if plan.sent and images_per_minute is None and forecast.batches is None:
         lines.append("For an estimate of the time, give your rate limit with --images-per-minute N.")
     return "\n".join([*lines, *_left_out(forecast)])
 
@@ -73,7 +80,7 @@ def plan_lines(plan: EditPlan, forecast: Forecast, *, images_per_minute: float |
 def question(forecast: Forecast) -> str:
     """What a person is asked before many edits are sent."""
     plan, rest = forecast.plan, [*_problems(forecast), *_left_out(forecast)]
-    amount = f"{_amount(forecast.edits, forecast.pictures)} will be sent and paid"
+    amount = f"{_amount(forecast.edits, forecast.pictures)} will be sent{_HALF if forecast.batches else ''} and paid"
     if plan is None:
         first = f"Up to {amount}."
     else:
@@ -84,6 +91,15 @@ def question(forecast: Forecast) -> str:
     return "\n  ".join([first, *rest, _CONTINUE]) if rest else f"{first} {_CONTINUE}"
 
 
+def _as_batches(batches: int, sent: int) -> str:
+    if not sent or not batches:
+        return "Nothing new goes into batches."
+    made = f"They make {'1 batch' if batches == 1 else f'at most {batches:,} batches'}, for half the price"
+    minutes = sent / UPLOADS_PER_MINUTE
+    takes = f", which takes {units.duration(minutes * 60)} at least" if minutes >= 2 else ""
+    return f"{made}. Each picture is uploaded once before{takes}; the server then has a day for them."
+
+
 def _amount(edits: int, pictures: int) -> str:
     of_them = "" if pictures == edits else f", {units.counted(pictures, 'picture')},"
     return f"{units.counted(edits, 'edit')}{of_them}"
@@ -91,7 +107,7 @@ def _amount(edits: int, pictures: int) -> str:
 
 def _not_sent(plan: EditPlan, forecast: Forecast) -> list[str]:
     problems = forecast.problems
-    before = {"refused before": plan.refused, "maybe charged": plan.uncertain}
+    before = {"in batches": plan.batched, "refused before": plan.refused, "maybe charged": plan.uncertain}
     return [
         *counted({"skipped": plan.done}, {"skipped": replaced_since(plan.replaced, forecast.replaced)}),
         *(f"{count:,} {words}" for words, count in before.items() if count),
@@ -124,6 +140,8 @@ def _remarks(plan: EditPlan, forecast: Forecast) -> list[str]:
     if plan.equal:
         verb = "is" if plan.equal == 1 else "are"
         lines.append(f"{plan.equal:,} {verb} equal to another: each is sent and paid.")
+    for why, count in forecast.unbatchable.items():
+        lines.append(f"Of all rows {count:,} can't be in a batch, and {'is' if count == 1 else 'are'} refused: {why}")
     return lines
 
 

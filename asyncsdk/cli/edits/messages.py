@@ -1,22 +1,22 @@
-"""Messages of the edit commands: outcomes, summaries, and library messages with options for arguments (pure)."""
+"""Messages of the edit commands: how edits ended, the progress and the summary of a run (pure)."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
-from attrs import define, field, fields, frozen
+from attrs import define, field, frozen
 
 from asyncsdk.cli import units
+from asyncsdk.cli.edits.batches import in_batches
 from asyncsdk.cli.edits.costs import spent
-from asyncsdk.cli.edits.options import EditOptions, RunOptions
 from asyncsdk.cli.exits import Exit
 from asyncsdk.images.destination import NOT_DELIVERED
 
 if TYPE_CHECKING:
+    from asyncsdk.images.batch.progress import BatchProgress
     from asyncsdk.images.ledger.progress import LedgerProgress
     from asyncsdk.images.outcome import EditOutcome, Problem
     from asyncsdk.models import Usage
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _WORDS = {
     "done": "done",
     "skipped": "done before",
+    "batched": "in batches",
     "refused": "refused",
     "failed": "failed",
     "uncertain": "maybe charged",
@@ -48,6 +49,8 @@ class Moment:
     `cost` is in dollars, by `prices` of that day, and leaves out tokens that are `unpriced`. `not_pictures` counts
     files of folders that are left out, `results` what was left out since it is in --out. `whole` is how far all copies
     are, where there may be others.
+    `batches` are those of a run in batches, None of a direct one; they are expected to end in `batches_left` seconds.
+    Of its edits `taken` came so far, and those that are not in a batch yet are uploaded for the next one.
     """
 
     counts: Mapping[str, int] = field(factory=Counter)
@@ -63,6 +66,9 @@ class Moment:
     not_pictures: int = 0
     results: int = 0
     whole: LedgerProgress | None = None
+    batches: Sequence[BatchProgress] | None = None
+    batches_left: float | None = None
+    taken: int = 0
 
     @property
     def ended(self) -> int:
@@ -72,6 +78,9 @@ class Moment:
     @property
     def left(self) -> float | None:
         """Seconds to the end at the rate so far; what was done before took no time."""
+        if self.batches is not None:
+            is_all = self.total is None or self.ended + self.in_flight >= self.total
+            return self.batches_left if is_all else None
         made = self.ended - self.counts.get("skipped", 0) - self.counts.get("gone", 0)
         if self.total is None or not made or self.seconds <= 0:
             return None
@@ -195,8 +204,8 @@ def listed(reasons: Mapping[str, int]) -> str:
 
 def pace(moment: Moment) -> list[str]:
     """What is in flight, how fast it goes, and what it waits for."""
-    facts = [f"{moment.in_flight} in flight"]
-    if moment.images and moment.seconds >= 1:
+    facts = [f"{moment.in_flight} in flight"] if moment.batches is None else _in_batches(moment)
+    if moment.images and moment.seconds >= 1 and moment.batches is None:
         facts.append(f"{moment.images * 60 / moment.seconds:.0f} images a minute")
     if moment.tokens:
         facts.append(f"{moment.tokens:,} tokens")
@@ -205,6 +214,12 @@ def pace(moment: Moment) -> list[str]:
     if moment.left:
         facts.append(f"{units.duration(moment.left)} left")
     return facts
+
+
+def _in_batches(moment: Moment) -> list[str]:
+    """`500 in batches`, and how many are uploaded for the next one."""
+    gathered = moment.taken - moment.ended - moment.in_flight
+    return [f"{moment.in_flight:,} in batches", *([f"{gathered:,} for the next one"] if gathered > 0 else [])]
 
 
 def summary(
@@ -224,10 +239,12 @@ def summary(
     """
     remarks = {"refused": listed(tally.reasons), "uncertain": "sent, no usable response"}
     remarks["skipped"] = replaced_since(tally.replaced, replaced_in)
-    counts = ", ".join(counted(tally.counts, remarks)) or "nothing was sent"
+    nothing = "nothing was sent" if moment.batches is None else "no edit was sent"  # though perhaps its pictures
+    counts = ", ".join(counted(tally.counts, remarks)) or nothing
     lines = [
         f"{counts}.{f' Details: {details}' if details else ''}",
         *_made(moment),
+        *([in_batches(batched, direct=moment.batches is None)] if (batched := tally.counts["batched"]) else []),
         *_next(tally, not_sent, when, "add" if has_ledger else "put the ledger back (see below), and add"),
         *([f"{not_pictures_in_all(moment.not_pictures)}."] if moment.not_pictures else []),
         *([f"{results_in_all(moment.results)}."] if moment.results else []),
@@ -278,7 +295,8 @@ def tokens_of(usage: Usage | None) -> str:
 def _made(moment: Moment) -> list[str]:
     if not moment.images:
         return []
-    rate = f" ({moment.images * 60 / moment.seconds:.0f} images a minute)" if moment.seconds >= 1 else ""
+    has_rate = moment.seconds >= 1 and moment.batches is None  # of batches the server decides when they are done
+    rate = f" ({moment.images * 60 / moment.seconds:.0f} images a minute)" if has_rate else ""
     tokens = f", {moment.tokens:,} tokens" if moment.tokens else ""
     made = f"{units.counted(moment.images, 'image')}{tokens}, in {units.elapsed(moment.seconds)}{rate}."
     return [made, *spent(moment.cost, moment.unpriced, moment.prices)]
@@ -327,32 +345,6 @@ def _next(tally: Summary, not_sent: int, when: str, add: str) -> list[str]:
     return lines
 
 
-_OPTIONS = frozenset(attribute.name for kind in (RunOptions, EditOptions) for attribute in fields(kind))
-_CALLS = re.compile(
-    r"(They|The others) are in memory as long as the program runs: error\.result\.save\(…\) saves them elsewhere\. "
-    r"|, or call error\.result\.save\(…\) again|; it is in error\.raw"
-)
-_ARGUMENT = re.compile(r"(?<![\w?&-])([a-z][a-z_]*)=('[^']*'|[\w-][^\s,;:()]*(?<!\.))")
-
-
-def as_typed(message: str) -> str:
-    """`message` with options in place of arguments: `--n 99` for `n=99`."""
-    return without_calls(_ARGUMENT.sub(_option, message)).replace("the same call", "the same command")
-
-
-def without_calls(message: str) -> str:
-    """`message` without the advice for programs on an edit that is paid: a command has done it by then."""
-    return _CALLS.sub("", message)
-
-
-def _option(match: re.Match[str]) -> str:
-    name, value = match.groups()
-    if name not in _OPTIONS:
-        return match[0]
-    option = f"--{name.replace('_', '-')}"
-    return option if value == "True" else f"{option} {value.strip(chr(39))}"
-
-
 _BAD = ("refused", "failed", "uncertain", "unsaved", "elsewhere", "waiting", "gone", "malformed", "left out")
 
 
@@ -377,6 +369,8 @@ class Summary:
     @property
     def code(self) -> Exit:
         """The exit code of a run that saw all its edits."""
+        if self.counts["batched"]:
+            return Exit.TRY_AGAIN
         if not any(self.counts[status] for status in _BAD):
             return Exit.DONE
         unsent = self.reasons["before sending"] + self.counts["malformed"]

@@ -10,11 +10,11 @@ from attrs import field, fields, frozen, make_class
 from cyclopts import Group, Parameter
 
 from asyncsdk.api import ImageFile
-from asyncsdk.cli.options import Whole, from_text
+from asyncsdk.cli.options import Duration, Whole, from_text
 from asyncsdk.images.edit import EDIT_FIELDS, EditField
 
 SHORT = {"model": "-m", "n": "-n"}  # -n is a number in both commands: what is paid never hangs on which of them it is
-FIELDS, RUN = Group("Edit", sort_key=5), Group("Run", sort_key=4)
+FIELDS, RUN, BATCHES = Group("Edit", sort_key=6), Group("Run", sort_key=4), Group("Batches", sort_key=5)
 
 
 def _json_object(text: str) -> dict[str, Any]:
@@ -134,3 +134,23 @@ class RunOptions:
     gallery: Annotated[
         str | None, Parameter(metavar="FILE|URL", help="Write an HTML page of this run: before and after.")
     ] = None
+
+
+@Parameter(name="*", group=BATCHES)
+@frozen(kw_only=True)
+class BatchRunOptions:
+    """Whether edits go in batches, and how these are made and awaited."""
+
+    batch: Annotated[
+        bool, Parameter(help="Send edits in batches: half the price, done within a day. The same command goes on.")
+    ] = False
+    detach: Annotated[
+        bool, Parameter(help="Don't wait for batches: the same command, also without this, collects what has ended.")
+    ] = False
+    batch_size: Annotated[Whole | None, Parameter(metavar="N", help="The most edits of a batch, up to 50000.")] = None
+    poll: Annotated[
+        Duration | None, Parameter(help="How long to wait between two looks at a batch; else 5s, growing to 1m.")
+    ] = None
+    keep_files: Annotated[
+        bool, Parameter(help="Leave pictures, requests and results of batches in the files on the server.")
+    ] = False

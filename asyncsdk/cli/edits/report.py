@@ -24,10 +24,10 @@ from asyncsdk.cli.edits.messages import (
     not_pictures,
     overriding,
     results,
-    without_calls,
 )
 from asyncsdk.cli.edits.records import record, record_of
 from asyncsdk.cli.edits.sources import Rows
+from asyncsdk.cli.edits.typed import without_calls
 from asyncsdk.cli.gallery import GalleryItem, gallery_item
 from asyncsdk.cli.left_out import LeftOut, ignored
 from asyncsdk.cli.output import Out, complain, stdout_is_terminal
@@ -94,7 +94,9 @@ class Report:
         if outcome.displaced or outcome.displaced_objects:
             self.aside()
             complain(moved_aside(outcome))
-        if outcome.status in {"done", "skipped"} and not outcome.is_gone:
+        if outcome.status == "batched":  # neither done nor left: a line of its own would say nothing to a person
+            self.out.record(record_of(outcome))
+        elif outcome.status in {"done", "skipped"} and not outcome.is_gone:
             self._show(outcome)
             self._warn_of_scripts(outcome)
         else:

@@ -15,8 +15,9 @@ import anyio
 from attrs import define, evolve, field, frozen
 
 from asyncsdk import tasks
-from asyncsdk.cli.edits.messages import SAVED_ELSEWHERE, without_calls
+from asyncsdk.cli.edits.messages import SAVED_ELSEWHERE
 from asyncsdk.cli.edits.report import Report
+from asyncsdk.cli.edits.typed import without_calls
 from asyncsdk.cli.exits import Exit
 from asyncsdk.cli.output import complain
 from asyncsdk.cli.signals import Stop

@@ -15,17 +15,18 @@ from asyncsdk.cli.gallery.html import image, isolated, link, tag, text
 from asyncsdk.cli.gallery.item import GalleryItem, Shown
 from asyncsdk.cli.pictures import is_shown
 from asyncsdk.images.costs.money import nanos_of, shown
-from asyncsdk.images.outcome import Problem
+from asyncsdk.images.outcome import Problem, Status
 from asyncsdk.models import Usage
 
-MEANINGS = {
+MEANINGS: dict[Status, str] = {
     "done": "the pictures are saved",
     "skipped": "done by an earlier run",
+    "batched": "in a batch that has not ended; the same command saves what is done",
     "failed": "nothing was paid; the same command tries again",
     "refused": "not accepted, and not sent again",
     "uncertain": "it may have been paid: its response was lost, or not all of it is saved",
 }
-WORDS = {status: "done before" if status == "skipped" else status for status in MEANINGS}
+WORDS: dict[str, str] = {**{name: name for name in MEANINGS}, "skipped": "done before", "batched": "in a batch"}
 # what a browser can open by itself without running a program, as it would for an SVG
 _PIXELS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif"})
 FOLD_CHARACTERS, FOLD_LINES = 240, 5  # the beginning of a prompt that is always shown
@@ -62,7 +63,7 @@ def _sides(item: GalleryItem, base: PurePath) -> Iterator[str]:
     before = [_picture(shown, base, "before", mask) for shown, mask in zip(item.before, masks, strict=False)]
     after = [_picture(path, base, "after") for path in item.after]
     yield _side("before", item.before, before or [_nothing("No picture")])
-    yield _side("after", item.after, after or [_nothing(item.status.capitalize())])
+    yield _side("after", item.after, after or [_nothing(WORDS[item.status].capitalize())])
 
 
 def _side(name: str, pictures: Sequence[Shown], boxes: Sequence[str]) -> str:

@@ -98,8 +98,8 @@ def _filters(items: Sequence[GalleryItem]) -> Iterator[str]:
     counts = Counter(item.status for item in items)
     yield _filter("all", len(items), "every item")
     for status, meaning in MEANINGS.items():
-        if counts[status]:  # type: ignore[index]  # its keys are the statuses
-            yield _filter(status, counts[status], meaning)  # type: ignore[index]  # as above
+        if counts[status]:
+            yield _filter(status, counts[status], meaning)
     yield _filter("rejected", 0, "marked by you")
 
 

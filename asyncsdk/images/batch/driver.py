@@ -23,6 +23,7 @@ from asyncsdk.images.batch.following import BatchFollower
 from asyncsdk.images.batch.progress import BatchProgress
 from asyncsdk.images.batch.requests import custom_id_of, line_of, require_batchable
 from asyncsdk.images.batch.rows import BatchRow, OpenPart, References
+from asyncsdk.images.batch.sending import LeaseLapsedError
 from asyncsdk.images.batch.state import BatchCall
 from asyncsdk.images.batch.verdicts import MOST_ATTEMPTS
 from asyncsdk.images.billing import is_fatal_for_run, problem_of
@@ -36,8 +37,6 @@ from asyncsdk.images.pictures import LoadedEdit
 from asyncsdk.retry import is_unreachable
 
 UPLOADS = 8  # edits whose pictures are uploaded at a time
-OUTAGE_SECONDS = 900.0  # for which a server that is out of reach is asked again
-_UNDER_WAY = "it is in a batch that has not ended. The same call goes on and collects it."
 _TRIED = f"it failed in {MOST_ATTEMPTS} batches, and is not put into another one. Nothing was sent. edit_many sends it."
 
 logger = logging.getLogger(__name__)
@@ -223,12 +222,16 @@ class BatchDriver:
         """Create the batch of a file, and begin to bring it to its end."""
         call = self.call
         self._set_stale_aside(part)
-        number = call.memory.book.last + 1
+        number, rows = call.memory.book.last + 1, {row.item for row in part.rows}
         created = None
         try:
             while part.rows and created is None and not call.is_left:
                 call.progress[""] = BatchProgress(number=number, model=part.model, step="sending", edits=len(part.rows))
                 created = await call.sender.create(part)
+        except LeaseLapsedError as error:
+            logger.warning("batch %d: not created, its edits go into another one: %s", number, error)
+            self._put_aside(part.rows)
+            await call.report(rows - {row.item for row in part.rows})
         except APIError as error:
             for row in part.rows:
                 prepared = call.edits.pop(row.item)
@@ -243,9 +246,13 @@ class BatchDriver:
     def _set_stale_aside(self, part: OpenPart) -> None:
         """Put rows aside whose pictures do not stay long enough on the server: they go into another file."""
         stock, now = self.call.memory.book.stock, self.call.run.client.clock.now()
-        stale = [row for row in part.rows if not stock.stays(row.needs, now=now)]
-        self.call.again += [(self.call.edits[row.item], row.rounds) for row in stale]
-        part.rows = [row for row in part.rows if row not in stale]
+        stay = [stock.stays(row.needs, now=now) for row in part.rows]
+        self._put_aside(row for row, stays in zip(part.rows, stay, strict=True) if not stays)
+        part.rows = [row for row, stays in zip(part.rows, stay, strict=True) if stays]
+
+    def _put_aside(self, rows: Iterable[BatchRow]) -> None:
+        """Put rows aside that need other lines: they go into another file."""
+        self.call.again += [(self.call.edits[row.item], row.rounds) for row in rows]
 
     def _follow(self, record: BatchRecord, batch: Batch | None) -> None:
         self._group.start_soon(BatchFollower(self.call, record, batch).to_its_end)

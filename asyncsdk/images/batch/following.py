@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 
-from attrs import define, evolve
+from attrs import define, evolve, field
 
 from asyncsdk.batches import Batch, BatchProblem
 from asyncsdk.clock import boot_time
@@ -35,6 +35,7 @@ class BatchFollower:
     call: BatchCall
     record: BatchRecord
     batch: Batch | None = None
+    _is_lost: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         record = self.record
@@ -80,6 +81,8 @@ class BatchFollower:
             wait = call.options.wait_after(wait)
             await call.pause(wait)
             self.batch = await self._look()
+        if not self._is_lost:
+            return await self._give_under_way()
         await self._collector(Batch(id="")).end_rest(await self._items(), verdict_of_none(None))
         return self._end("uncertain")
 
@@ -149,18 +152,29 @@ class BatchFollower:
         return sum(each.is_open and each.step not in {"waiting", "sending"} for each in others)
 
     async def _look(self) -> Batch | None:
-        """The batch as it is now; a server that is out of reach is asked again. Raises APIError."""
-        deadline, wait = math.inf, None
+        """The batch as it is now. None: it is lost, or the call is left before that is known. Raises APIError.
+
+        It is lost once it was looked for for a minute: a server may list or show it later than it makes it. One that is
+        out of reach is asked again.
+        """
+        began, deadline, wait, timing = boot_time(), math.inf, None, self.call.run.client.timing
         while True:
+            asked = boot_time()
             try:
-                return await self.call.sender.look(self.record)
+                batch = await self.call.sender.look(self.record)
             except APIError as error:
-                deadline = min(deadline, boot_time() + OUTAGE_SECONDS)
+                deadline = min(deadline, asked + OUTAGE_SECONDS)
                 if not is_worth_retrying(error) or self.call.is_left or boot_time() >= deadline:
                     raise
                 logger.warning("batch %d: asked again after: %s", self.record.number, error)
-            wait = self.call.options.wait_after(wait)
-            await self.call.pause(wait)
+                wait = self.call.options.wait_after(wait)
+                await self.call.pause(wait)
+                continue
+            self._is_lost = batch is None and asked - began >= timing.batch_search
+            if batch is not None or self._is_lost or self.call.is_left:
+                return batch
+            deadline, wait = math.inf, None
+            await self.call.pause(timing.batch_search_interval)
 
     async def _items(self) -> list[str]:
         return list(await self.call.memory.of_batch(self.record.key))

@@ -44,6 +44,9 @@ class BatchMemory(Protocol):
         these items.
         """
 
+    def may_create(self, record: BatchRecord) -> bool:
+        """Whether no other process can have taken it for lost since `begin`: it is asked before the first byte."""
+
     async def withdraw(self, record: BatchRecord, keep: Collection[str]) -> frozenset[str]:
         """Write down that surely nothing of a batch was done. Returns those of `keep` that may go into others."""
 
@@ -104,6 +107,10 @@ class FileBatches:
         needs = list(dict.fromkeys(file_id for row in rows for file_id in row.needs))
         await self.note(*needs_of(record.key, needs), creating_of(numbered))
         return numbered, frozenset()
+
+    def may_create(self, record: BatchRecord) -> bool:  # noqa: ARG002 - as the protocol
+        """Always: the ledger's lock is held as long as its process lives."""
+        return True
 
     async def withdraw(self, record: BatchRecord, keep: Collection[str]) -> frozenset[str]:
         """Its rows are as they were before it. Raises LedgerError."""

@@ -19,7 +19,7 @@ from asyncsdk import api, files
 from asyncsdk.api import ImageFile, ImageRef
 from asyncsdk.batches import Batch
 from asyncsdk.client import Client
-from asyncsdk.errors import APIError, NotFoundError
+from asyncsdk.errors import APIConnectionError, APIError, NotFoundError
 from asyncsdk.images.batch.memory import BatchMemory
 from asyncsdk.images.batch.requests import ENDPOINT
 from asyncsdk.images.batch.rows import OpenPart, References
@@ -30,14 +30,20 @@ from asyncsdk.images.pictures import LoadedEdit
 from asyncsdk.limiter import RateLimiter
 from asyncsdk.paging import each_page
 from asyncsdk.ratelimit import FILE_REQUESTS
-from asyncsdk.retry import Retry, may_have_acted
+from asyncsdk.retry import Retry, is_worth_retrying, may_have_acted
 
 FILES_PER_MINUTE = 1_000.0
 OUTPUT_SECONDS = 30 * 24 * 3600  # for which results stay: as long as the API allows
 RETRIES = 10  # a batch costs nothing until it is created
 PAGE = 100
 
+_LAPSED = "the lease of this process lapsed before a byte of the request for the batch went out. Nothing was sent."
+
 logger = logging.getLogger(__name__)
+
+
+class LeaseLapsedError(APIConnectionError):
+    """Another process may have looked for the batch by now, and called it lost: it is not created."""
 
 
 @define(eq=False, kw_only=True)
@@ -96,10 +102,10 @@ class BatchSender:
         """Create the batch of these rows. Returns it, and what the server says; None for that where it was lost.
 
         None, and fewer rows in the part, where some were another process's by then. Raises APIError where surely
-        nothing was created: its rows are as they were.
+        nothing was created: its rows are as they were; LeaseLapsedError where the rows that are left in the part need
+        other lines.
         """
         key = uuid4().hex
-        part.rows.sort(key=lambda row: row.item)  # so that the ledger knows the order of the lines
         part.rows.sort(key=lambda row: row.item)  # so that the ledger knows the order of the lines
         request = api.create_file(
             file=part.content,
@@ -128,8 +134,18 @@ class BatchSender:
             metadata=metadata_of(record, self.memory.book.token or ""),
             output_expires_after={"anchor": "created_at", "seconds": OUTPUT_SECONDS},
         )
+
+        def require_lease() -> None:
+            if not self.memory.may_create(record):
+                raise LeaseLapsedError(_LAPSED, request=create.name, sent=False)
+
+        retry = Retry(RETRIES, on_sent=require_lease, should_retry=_may_help)
         try:
-            batch = await self.client.send(create, max_retries=RETRIES, check=lambda made: _is_anothers(made, file.id))
+            batch = await self.client.send(create, retry=retry, check=lambda made: _is_anothers(made, file.id))
+        except LeaseLapsedError:
+            free = await self.memory.withdraw(record, [row.item for row in part.rows])
+            part.rows = [row for row in part.rows if row.item in free]
+            raise
         except APIError as error:
             if may_have_acted(error):
                 logger.warning(
@@ -146,33 +162,26 @@ class BatchSender:
         return evolve(record, batch_id=batch.id)
 
     async def look(self, record: BatchRecord) -> Batch | None:
-        """The batch as it is now; None where the server does not know it. Raises APIError."""
-        if record.batch_id is not None:
-            try:
-                return await self.client.send(api.retrieve_batch(record.batch_id))
-            except NotFoundError:
-                return None
-        return await self._search(record)
+        """The batch as it is now; None where the server does not know it, or does not list it. Raises APIError."""
+        if record.batch_id is None:
+            return await self._search(record)
+        try:
+            return await self.client.send(api.retrieve_batch(record.batch_id))
+        except NotFoundError:
+            return None
 
     async def _search(self, record: BatchRecord) -> Batch | None:
-        """The batch of a create whose answer was lost, in the list; None where it is not there for a minute."""
-        metadata, timing = metadata_of(record, self.memory.book.token or ""), self.client.timing
-        with anyio.move_on_after(timing.batch_search):
-            while True:
-                search = CreateSearch(
-                    input_file_id=record.input_file, metadata=metadata, intended_at=record.intended_at
-                )
-                async for page in each_page(self.client.send, api.list_batches(limit=PAGE)):
-                    search.look(page.data)
-                    if search.is_over:
-                        break
-                found = sorted(search.found.values(), key=lambda each: each.created_at or 0)
-                for other in found[1:]:
-                    await self._cancel(other)
-                if found:
-                    return found[0]
-                await anyio.sleep(timing.batch_search_interval)
-        return None
+        """The batch of a create whose answer was lost, in the list."""
+        metadata = metadata_of(record, self.memory.book.token or "")
+        search = CreateSearch(input_file_id=record.input_file, metadata=metadata, intended_at=record.intended_at)
+        async for page in each_page(self.client.send, api.list_batches(limit=PAGE)):
+            search.look(page.data)
+            if search.is_over:
+                break
+        found = sorted(search.found.values(), key=lambda each: each.created_at or 0)
+        for other in found[1:]:
+            await self._cancel(other)
+        return found[0] if found else None
 
     async def _cancel(self, batch: Batch) -> None:
         """Cancel a second batch of one create, which something on the way repeated."""
@@ -193,6 +202,10 @@ class BatchSender:
 def metadata_of(record: BatchRecord, token: str) -> dict[str, str]:
     """What a batch is created with: the ledger, its number there, and the create."""
     return {"asyncsdk": token, "part": str(record.number), "create": record.key}
+
+
+def _may_help(error: APIError) -> bool:
+    return is_worth_retrying(error) and not isinstance(error, LeaseLapsedError)
 
 
 def _is_anothers(batch: Batch, input_file: str) -> str | None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from attrs import define, field
 
+from asyncsdk.clock import boot_time
 from asyncsdk.images.batch.rows import BatchRow
 from asyncsdk.images.ledger.book import BatchBook, BatchRecord, creating_of, needs_of
 from asyncsdk.images.ledger.claims import Claim, rewound, worded
@@ -33,6 +34,7 @@ class SharedBatches:
     rows: SharedLedger
     book: BatchBook = field(factory=BatchBook, init=False)
     _read: int = field(default=0, init=False)  # the number of the last fact
+    _begun: dict[str, float] = field(factory=dict, init=False)  # when each batch was put in, in seconds of elapsed time
 
     async def refresh(self) -> None:
         """Read the facts that were added since. Raises LedgerError."""
@@ -80,6 +82,7 @@ class SharedBatches:
         needs = list(dict.fromkeys(file_id for row in rows for file_id in row.needs))
         facts = [*needs_of(record.key, needs), creating_of(record)]
         await self._lease()
+        asked = boot_time()
         [row] = await self._run(
             "batch_begin", self.rows.holder, record.key, uuid.UUID(record.key), json.dumps(given), json.dumps(facts),
             uuid.uuid4(), self._read, lock=LOCK,
@@ -91,7 +94,13 @@ class SharedBatches:
             return None, frozenset(claims) - frozenset(json.loads(row["keys"]))
         for item in claims:
             self._forget(item)
+        self._begun[record.key] = asked
         return self.book.open[record.key], frozenset()
+
+    def may_create(self, record: BatchRecord) -> bool:
+        """Whether the lease never lapsed since `begin`: else another copy may have looked for it in vain."""
+        asked = self._begun.get(record.key)
+        return asked is not None and self.rows.database.is_held_since(asked)
 
     async def withdraw(self, record: BatchRecord, keep: Collection[str]) -> frozenset[str]:
         """Take edits back that it held: those of `keep` are claimed, the others free. Raises LedgerError."""
