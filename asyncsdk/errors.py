@@ -344,10 +344,7 @@ class SaveError(EditError):
 
 
 class LimitReachedError(EditError):
-    """`max_edits`, `max_tokens` or `max_cost` is reached, and nothing more was sent.
-
-    With a higher limit the same call resumes.
-    """
+    """`max_edits`, `max_tokens` or `max_cost` is reached: no more was sent. With a higher one the same call resumes."""
 
 
 class RemoteError(AsyncSDKError):

@@ -16,8 +16,7 @@ def statement(name: str) -> str:
 
 def first_version(name: str) -> int:
     """The version of the schema from which on a statement can run."""
-    prefix = name.partition("_")[0]
-    return {"pool": 3, "edit": 4, "ledger": 4, "batch": 5}.get(prefix, 1)
+    return {"edit": 2, "ledger": 2, "pool": 3, "batch": 5}.get(name.partition("_")[0], 1)
 
 
 def schema_steps(made: int | None, wanted: int) -> list[str]:

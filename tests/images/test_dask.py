@@ -52,6 +52,7 @@ def task(**changes: Any) -> CopyTask:
         "options": {},
         "key": "OPENAI_API_KEY",
         "client": BASE,
+        "editor": {"idempotency_header": None},
         "request": {},
         "asyncsdk": "1",
     }

@@ -22,6 +22,7 @@ from asyncsdk.images.ledger.shared import SharedLedger
 from asyncsdk.images.outcome import Problem
 from asyncsdk.models import Usage
 from asyncsdk.postgres.database import Database
+from asyncsdk.postgres.faults import VERSION
 from asyncsdk.postgres.statements import schema_steps
 from tests.postgres.server import PostgresServer
 
@@ -256,4 +257,4 @@ async def test_a_database_of_the_version_before_is_read_as_it_is_and_brought_to_
         await opened.intend("b", id="b", n=1)
         await opened.end("b", "done", id="b", usage=Usage(total_tokens=7), cost=40)
         assert (await opened.claim([], max_edits=None, max_tokens=None)).spent == Spent(3, 16, 40, 9)
-    assert postgres_server.sql("select max(version) from asyncsdk.schema_version", database=database) == "3"
+    assert postgres_server.sql("select max(version) from asyncsdk.schema_version", database=database) == str(VERSION)

@@ -23,7 +23,12 @@ def part_of(nanos: int, factor: float) -> int:
 
 @frozen
 class CostRange:
-    """Between what and what something costs, in billionths of a dollar."""
+    """Between what and what something costs, in billionths of a dollar.
+
+    Attributes:
+        low: The least.
+        high: The most.
+    """
 
     low: int = 0
     high: int = 0
@@ -32,7 +37,11 @@ class CostRange:
         return CostRange(self.low + other.low, self.high + other.high)
 
     def times(self, factor: float) -> CostRange:
-        """The same at a part of the price, as in a batch."""
+        """The same at a part of the price, as in a batch.
+
+        Args:
+            factor: That part: 0.5 for half.
+        """
         return CostRange(int(Decimal(str(factor)) * self.low), part_of(self.high, factor))
 
     @property

@@ -78,7 +78,12 @@ class ModelPrice:
     date: date
 
     def cost(self, usage: Usage, *, batched: bool = False) -> int:
-        """What `usage` costs, in billionths of a dollar; where it does not say what was text, rather too much."""
+        """What a usage costs, in billionths of a dollar; where it does not say what was text, rather too much.
+
+        Args:
+            usage: The tokens of an edit.
+            batched: Whether it was in a batch.
+        """
         total = _input_cost(self, usage) + _output_cost(self, usage)
         return part_of(total, self.batch) if batched and self.batch is not None else total
 
@@ -97,7 +102,10 @@ class ModelPrice:
 class PriceTable:
     """The prices of all models that are known, by name.
 
-    `origin` is where the table is from, for people, and `entries` are what it was read from.
+    Attributes:
+        models: The price of each model, by its name.
+        origin: Where the table is from, for people.
+        entries: What it was read from.
     """
 
     models: Mapping[str, ModelPrice] = field(repr=False)
@@ -105,13 +113,22 @@ class PriceTable:
     entries: Mapping[str, Any] = field(factory=dict, repr=False, eq=False)
 
     def of(self, model: object) -> ModelPrice | None:
-        """The price of a model; None for one that is not known, and where the server chooses."""
+        """The price of a model; None for one that is not known, and where the server chooses.
+
+        Args:
+            model: Its name, as an edit has it.
+        """
         return self.models.get(model) if isinstance(model, str) else None
 
     def cost(self, model: object, usage: Usage | None, *, batched: bool = False) -> int | None:
         """What a usage costs, in billionths of a dollar; None where the model's price is not known.
 
         Or where the usage is not, as a sum of tokens alone: they are not free.
+
+        Args:
+            model: Its name, as an edit has it.
+            usage: The tokens of an edit.
+            batched: Whether it was in a batch.
         """
         price = self.of(model)
         if price is None or usage is None or usage.input_tokens is None or usage.output_tokens is None:
@@ -124,11 +141,19 @@ class PriceTable:
         return min((price.date for price in self.models.values()), default=None)
 
     def age(self, today: date) -> int:
-        """How many days ago its oldest source was read."""
+        """How many days ago its oldest source was read.
+
+        Args:
+            today: The day to which it is counted.
+        """
         return 0 if self.read is None else (today - self.read).days
 
     def warning(self, today: date) -> str | None:
-        """What to say of a table that is old."""
+        """What to say of a table that is old; None of one that is not.
+
+        Args:
+            today: As for `age`.
+        """
         if self.age(today) <= OLD_AFTER:
             return None
         return (
