@@ -132,6 +132,9 @@ def test_files_are_cut_by_lines_by_bytes_and_by_what_comes_back() -> None:
     large = Cutter()
     assert [large.place(MODEL, LARGEST_FILE // 2, 1)[0].number for _ in range(3)] == [0, 0, 1]
 
+    small = Cutter(largest_file=100)
+    assert [small.place(MODEL, size, 1)[0].number for size in (60, 40, 1, 500, 1)] == [0, 0, 1, 2, 3]
+
 
 def test_each_model_has_files_of_its_own() -> None:
     cutter = Cutter(most_lines=2, first=7)

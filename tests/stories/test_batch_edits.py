@@ -290,3 +290,12 @@ async def test_pictures_go_to_a_bucket_and_wait_here_while_it_takes_none(
     assert all(outcome.objects[0].endswith(f"/out/{name}.png") for name, outcome in found.items())
     assert server.edits.edits == 3
     assert ours(server) == []
+
+
+async def test_long_prompts_make_more_files_each_of_which_fits_into_memory(
+    editor: ImageEditor, server: LocalServer, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asyncsdk.images.batch.driver.IN_MEMORY", 5_000)
+    found, outcomes = await batch(editor, edits(5, prompt="a long prompt " * 150), out)
+    assert statuses(found) == only("done", 5)
+    assert sorted(each.edits for each in outcomes.batches) == [1, 2, 2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -217,6 +218,42 @@ async def test_a_line_of_no_edit_is_kept(editor: ImageEditor, server: LocalServe
     assert sorted(found.values()) == ["done", "done", "uncertain"]
     [kept] = raw_files(out)
     assert json.loads(kept.read_bytes())["custom_id"] == "somebody-else's"
+
+
+async def test_lines_of_no_edit_are_said_once_with_their_number(
+    editor: ImageEditor, server: LocalServer, client: Client, out: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    await changed_run(editor, server, client, out, on_lines(lambda lines: lines.extend([lines[0]] * 5)))
+    [said] = [record.message for record in caplog.records if "of no edit" in record.message]
+    assert "batch 1: 5 lines of " in said
+    assert "the first is line 4" in said
+    assert len(raw_files(out)) == 5
+
+
+async def test_a_key_that_the_server_repeats_in_lines_is_in_no_file_message_or_log(
+    server: LocalServer, out: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = "sk-canary-0123456789abcdef"
+
+    def change(lines: Lines) -> None:
+        error = {"message": f"Incorrect {key}", "type": "invalid_request_error", "code": key, "param": key}
+        lines[0]["response"] = {"status_code": 400, "request_id": key, "body": {"error": error}}
+        lines[1] |= {"response": None, "error": {"code": key, "message": f"no answer to {key}"}}
+        lines[2]["custom_id"] = lines[0]["custom_id"]
+        lines.append({"custom_id": key, "response": {"status_code": 500, "body": {"error": error}}, "error": None})
+
+    with caplog.at_level(logging.DEBUG):
+        async with Client(key, base_url=server.url, timing=QUICK) as client:
+            editor = ImageEditor(client)
+            await batch(editor, edits(3), out, detach=True)
+            await changed(server, client, on_lines(change))
+            found, outcomes = await batch(editor, edits(3), out)
+    assert {"refused", "failed"} & set(statuses(found).values())
+    kept = [path for path in out.rglob("*") if path.is_file() and path.suffix != ".raw"]  # a raw line is as it came
+    assert kept
+    assert not [path for path in kept if key.encode() in path.read_bytes() or key in path.name]
+    assert key not in caplog.text + repr(found) + repr(outcomes.batches)
+    assert not [each for each in found.values() if key in f"{each.error!r} {each.problem!r} {each.error}"]
 
 
 async def test_a_line_that_comes_twice_counts_once_and_the_other_is_kept(

@@ -85,6 +85,7 @@ async def test_direct_and_batched_copies_leave_each_other_s_edits_alone(
     editor: ImageEditor, server: LocalServer, out: Path, ledger: Ledgers
 ) -> None:
     await batch(editor, edits(3), out, ledger=ledger(), detach=True)
+    assert (await ledger().show() or {})["states"] == {"batched": 3}
     found = await direct(editor, edits(4), out, ledger=ledger(), on_uncertain="retry", redo=["e1"])
     assert statuses(found) == {"e1": "batched", "e2": "batched", "e3": "batched", "e4": "done"}
     assert "in a batch" in message(found["e1"])

@@ -86,11 +86,12 @@ class BatchCollector:
         if self._states[item].status == "batched":
             await self._record(item, verdict, {})
 
-    async def end_rest(self, items: list[str], verdict: LineVerdict) -> None:
-        """Record edits without a line of their own, and that the batch is over."""
+    async def end_rest(self, items: list[str], verdict: LineVerdict, *, is_over: bool = True) -> None:
+        """Record edits without a line of their own, and that the batch is over, if it is."""
         for item in items:
             await self.end_one(item, verdict)
-        await self.call.memory.note({"t": "closed", "batch": self.record.key})
+        if is_over:
+            await self.call.memory.note({"t": "closed", "batch": self.record.key})
 
     async def _read(self, file_id: str, tally: Tally) -> Tally:
         """Read a file, as often as it takes; the tally with its lines."""
@@ -113,6 +114,12 @@ class BatchCollector:
         await self.call.run.client.receive(api.file_content(file_id), read, retry=Retry(READ_RETRIES))
         if kept:
             await self._keep(file_id, kept)
+        strays = [each.line.number for each in kept if each.item is None]
+        if strays:
+            logger.warning(
+                "batch %d: %d lines of %s are of no edit that waits for one, the first is line %d: they are kept in %s",
+                self.record.number, len(strays), file_id, strays[0], self.call.memory.rows.directory / RAW,
+            )  # fmt: skip
         return fork
 
     async def _take(
@@ -128,7 +135,6 @@ class BatchCollector:
         item = None if taken == "unknown" else tally.items[verdict.custom_id or ""]
         state = None if item is None else self._states[item]
         if item is None or state is None or (taken == "again" and self._lines.get(item, place) != place):
-            logger.warning("line %d of %s is of no edit that waits for it: it is kept", line.number, file_id)
             return KeptLine(line=line, verdict=verdict, drafts=drafts, item=None)
         if not _is_better(verdict, state):
             await drop(drafts.values())

@@ -38,11 +38,13 @@ class Cutter:
     Args:
         most_lines: Lines of a file; fewer than the API takes make smaller batches.
         largest_output: Bytes that its output may be expected to have.
+        largest_file: Bytes of a file that has more than one line.
         first: The number of the first file.
     """
 
     most_lines: int = field(default=MOST_LINES, validator=ge(1))
     largest_output: int = field(default=LARGEST_OUTPUT, validator=ge(1))
+    largest_file: int = field(default=LARGEST_FILE, validator=ge(1))
     first: int = 0
     _open: dict[str, BatchPart] = field(factory=dict, init=False)
     _begun: int = field(default=0, init=False)
@@ -70,7 +72,7 @@ class Cutter:
         return parts
 
     def _has_room(self, part: BatchPart, size: int, output: int) -> bool:
-        fits = part.lines < self.most_lines and part.size + size <= LARGEST_FILE
+        fits = part.lines < self.most_lines and part.size + size <= self.largest_file
         return fits and part.output + output <= self.largest_output
 
     def _new(self, model: str) -> BatchPart:

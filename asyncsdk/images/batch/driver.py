@@ -36,6 +36,7 @@ from asyncsdk.images.outcome import EditOutcome
 from asyncsdk.images.pictures import LoadedEdit
 from asyncsdk.retry import is_unreachable
 
+IN_MEMORY = 8 << 20  # bytes of an input file, one for each model: at 1 GiB of output it has 0.2 MB
 UPLOADS = 8  # edits whose pictures are uploaded at a time
 _TRIED = f"it failed in {MOST_ATTEMPTS} batches, and is not put into another one. Nothing was sent. edit_many sends it."
 
@@ -56,7 +57,7 @@ class BatchDriver:
     _in_vain: int = field(default=0, init=False)  # uploads that failed, in a row
 
     def __attrs_post_init__(self) -> None:
-        self._cutter = Cutter(most_lines=self.call.options.size or MOST_LINES)
+        self._cutter = Cutter(most_lines=self.call.options.size or MOST_LINES, largest_file=IN_MEMORY)
 
     async def work(self, edits: Iterable[ImageEdit] | AsyncIterable[ImageEdit]) -> None:
         """Bring all to their ends. What stops it is the run's reason."""

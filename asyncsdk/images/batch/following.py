@@ -14,6 +14,7 @@ from asyncsdk.images.batch.collecting import BatchCollector
 from asyncsdk.images.batch.next_step import MOST_ROUNDS, NextStep, next_step
 from asyncsdk.images.batch.options import LONGEST_POLL
 from asyncsdk.images.batch.progress import BatchProgress, BatchStep, progress_of
+from asyncsdk.images.batch.sending import OUTPUT_SECONDS
 from asyncsdk.images.batch.state import BatchCall
 from asyncsdk.images.batch.verdicts import LineVerdict, verdict_of_none
 from asyncsdk.images.billing import problem_of
@@ -59,7 +60,11 @@ class BatchFollower:
             self.call.change()
 
     async def _follow(self) -> None:
-        """Poll it until it asks for something else, and do that."""
+        """Poll it until it asks for something else, and do that.
+
+        One that the server does not know, though it once named it, is asked for again by later calls for as long as its
+        results stay: the key may be that of another project.
+        """
         call, wait = self.call, None
         if self.batch is None:
             if not await self._is_taken_up():
@@ -83,7 +88,9 @@ class BatchFollower:
             self.batch = await self._look()
         if not self._is_lost:
             return await self._give_under_way()
-        await self._collector(Batch(id="")).end_rest(await self._items(), verdict_of_none(None))
+        age = call.run.client.clock.now() - self.record.intended_at
+        is_over = self.record.batch_id is None or age > OUTPUT_SECONDS
+        await self._collector(Batch(id="")).end_rest(await self._items(), verdict_of_none(None), is_over=is_over)
         return self._end("uncertain")
 
     async def _is_taken_up(self) -> bool:
@@ -155,8 +162,10 @@ class BatchFollower:
         """The batch as it is now. None: it is lost, or the call is left before that is known. Raises APIError.
 
         It is lost once it was looked for for a minute: a server may list or show it later than it makes it. One that is
-        out of reach is asked again.
+        out of reach is asked again. Where all its edits ended before, one look is enough.
         """
+        progress = self.call.progress[self.record.key]
+        search = 0.0 if progress.recorded >= progress.edits else self.call.run.client.timing.batch_search
         began, deadline, wait, timing = boot_time(), math.inf, None, self.call.run.client.timing
         while True:
             asked = boot_time()
@@ -170,7 +179,7 @@ class BatchFollower:
                 wait = self.call.options.wait_after(wait)
                 await self.call.pause(wait)
                 continue
-            self._is_lost = batch is None and asked - began >= timing.batch_search
+            self._is_lost = batch is None and asked - began >= search
             if batch is not None or self._is_lost or self.call.is_left:
                 return batch
             deadline, wait = math.inf, None

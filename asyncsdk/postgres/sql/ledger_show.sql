@@ -2,7 +2,8 @@
 -- Law: as for `edit_look`.
 select json_build_object(
     'states', (select coalesce(json_object_agg(state, number), '{}') from (
-        select coalesce(case when e.phase = 'started' and h.until is null then 'uncertain' else e.phase end, e.status, 'new')
+        select coalesce(case when e.phase = 'started' and h.until is null then 'uncertain'
+                             when e.phase = 'started' and h.host = 'a batch' then 'batched' else e.phase end, e.status, 'new')
                as state, count(*) as number
         from asyncsdk.edit e
         left join asyncsdk.holder h on h.id = e.holder and e.phase is not null and h.until > clock_timestamp()
