@@ -24,7 +24,9 @@ from attrs import define, evolve, frozen
 
 from asyncsdk import Client, ImageEdit, ImageEditor, PostgresLedger
 from asyncsdk.images.batch.drafts import PictureDraft
+from asyncsdk.images.batch.shared_memory import SharedBatches
 from asyncsdk.images.ledger.file import FileLedger
+from asyncsdk.images.ledger.shared import SharedLedger
 from asyncsdk.postgres.lease import LeaseTerms
 from asyncsdk.server import Fault
 from asyncsdk.server.faults import Route
@@ -58,6 +60,7 @@ class BatchTask:
     size: int
     poll: float = 0.05
     ledger: str | None = None
+    lease: float = LEASE
     first: int = 0  # the edit that this copy begins with
 
     @property
@@ -102,7 +105,11 @@ class DeathAt:
         _wrap(Client, "send", lambda _, request, **__: request.name, come_to)
         _wrap(Client, "receive", lambda _, request, *__, **___: request.name, come_to)
         _wrap(FileLedger, "note", lambda _, *facts: facts[-1]["t"] if facts else "", come_to)
-        _wrap(FileLedger, "end", lambda _, __, status, **___: f"end {status}", come_to)
+        _wrap(SharedBatches, "note", lambda _, *facts: facts[-1]["t"] if facts else "", come_to)
+        _wrap(SharedBatches, "begin", lambda *_: "creating", come_to)
+        _wrap(SharedBatches, "take_up", lambda *_: "take up", come_to)
+        for ledger in (FileLedger, SharedLedger):
+            _wrap(ledger, "end", lambda _, __, status, **___: f"end {status}", come_to)
         give_name: Any = PictureDraft.give_name
 
         def name(*arguments: Any) -> Any:
@@ -176,7 +183,7 @@ def _work(task: BatchTask, answer: Connection, before: Callable[[], Any] | None)
 async def outcomes_of(task: BatchTask) -> dict[str, Any]:
     """Do a task, and return how its edits ended."""
     statuses, problems, error = dict[str, str](), dict[str, str](), None
-    terms = LeaseTerms(lease=LEASE, renew_every=LEASE / 4)
+    terms = LeaseTerms(lease=task.lease, renew_every=task.lease / 4)
     ledger = None if task.ledger is None else PostgresLedger(task.ledger, terms=terms)
     options: Any = {"out": task.out, "ledger": ledger, "batch_size": task.size, "poll": task.poll}
     async with Client("sk-test", base_url=task.url, timing=TIMING) as client:
@@ -216,24 +223,29 @@ async def check(row: Row, server: ServerProcess, task: BatchTask, said: dict[str
     row.must(not drafts, f"{name}: drafts are left: {drafts[:3]}")
 
 
-async def die_at_each_step(folder: Path, steps: list[str] | None = None) -> Row:
-    """A call that dies at the first step of each name, and the same call after that."""
+async def die_at_each_step(
+    folder: Path, steps: list[str] | None = None, *, database: str | None = None, forget: Callable[[], object] = list
+) -> Row:
+    """A call that dies at the first step of each name, and the same call after that.
+
+    With the ledger in files, or in a `database`, from which `forget` removes it after each.
+    """
     row = Row("batch steps")
     async with serving(folder / "server", "--batch-seconds", "0.1") as server:
-        first = BatchTask(server.url, folder / "all", edits=12, size=5)
+        first = BatchTask(server.url, folder / "all", edits=12, size=5, ledger=database, lease=1.0)
         said = await start(first, DeathAt()).answer()
         await check(row, server, first, said, name="without a kill")
         names = list(dict.fromkeys((said or {}).get("steps", ())))
         for number, step in enumerate(names if steps is None else steps):
             row.must(step in names, f"{step} is not a step: {names}")
-            await _die_at(row, server, folder / f"step{number}", step)
+            forget()
+            await _die_at(row, server, evolve(first, folder=folder / f"step{number}"), step)
     row.figures = {"steps": ", ".join(names)}
     return row
 
 
-async def _die_at(row: Row, server: ServerProcess, folder: Path, step: str) -> None:
+async def _die_at(row: Row, server: ServerProcess, task: BatchTask, step: str) -> None:
     before = Counter(await server.edits())
-    task = BatchTask(server.url, folder, edits=12, size=5)
     row.must(await start(task, DeathAt(step)).answer() is None, f"{step}: it survived")
     said = await start(task).answer()
     made = Counter(await server.edits()) - before

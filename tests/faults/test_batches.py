@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.batches import die_at_each_step
+from tests.postgres.server import PostgresServer
 
 STEPS = [
     "after batches",
@@ -34,3 +35,14 @@ async def test_dying_at_any_step_of_a_batch_pays_nothing_twice_and_leaves_nothin
     row = await die_at_each_step(tmp_path, steps)
     assert row.violations == []
     assert row.cases == len(steps)
+
+
+@pytest.mark.parametrize("step", ["after creating", "after created", "after end done", "after closed"])
+async def test_dying_at_a_step_over_a_database_pays_nothing_twice(
+    tmp_path: Path, postgres_server: PostgresServer, database: str, database_url: str, step: str
+) -> None:
+    def forget() -> None:
+        postgres_server.sql("drop schema asyncsdk cascade", database=database)
+
+    row = await die_at_each_step(tmp_path, [step], database=database_url, forget=forget)
+    assert row.violations == []

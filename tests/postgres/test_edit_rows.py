@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import uuid
 from typing import Any
 
 import pytest
-from attrs import define, field
+from attrs import define, evolve, field
 
 from asyncsdk.images.ledger import rows
 from asyncsdk.images.ledger.rows import EditRow
@@ -33,10 +34,12 @@ class BothSides:
     cost: int = 0
     now: float = 0.0
     until: dict[str, float] = field(factory=dict)
+    batches: list[uuid.UUID] = field(factory=list)  # all that there ever were
     known: list[tuple[int, str | None]] = field(factory=lambda: [(0, None)])  # epochs and tries that anyone ever saw
 
     async def begin(self, holders: list[str]) -> None:
-        await self.connection.execute("truncate asyncsdk.edit, asyncsdk.ledger_worker, asyncsdk.holder")
+        tables = [f"asyncsdk.{name}" for name in ("edit", "ledger_worker", "holder", "batch", "batch_fact")]
+        await self.connection.execute(f"truncate {', '.join(tables)}")
         for holder in holders:
             self.until[holder] = 30.0
             await self.connection.execute(
@@ -151,6 +154,53 @@ class BothSides:
         change = rows.release(self.row, new=str(new), now=self.now, lease=60.0, force=force, is_lapsed=is_lapsed)
         return self.took(change), "yes" if is_released else "no"
 
+    def token(self) -> uuid.UUID:
+        return uuid.UUID(int=self.random.getrandbits(128))
+
+    async def put_in_batch(self, holder: str) -> tuple[str, str]:
+        (epoch, was), new, batch = self.random.choice(self.known[-4:]), str(self.token()), self.token()
+        if was is None:
+            return "", ""
+        given = json.dumps([{"key": KEY, "epoch": epoch, "was": was, "new": new, "n": 1}])
+        fact, once = json.dumps([{"t": "creating", "batch": batch.hex, "number": 0}]), self.token()
+        ours = theirs = ""
+        for _ in range(self.random.choice([1, 2])):
+            [got] = await self.connection.fetch(
+                statement("batch_begin"), uuid.UUID(holder), batch.hex, batch, given, fact, once, 0
+            )
+            theirs = "yes" if got["is_made"] else "no"
+            if self.row.epoch == 0:
+                return "no", theirs
+            is_alive = self.is_alive(holder)
+            ours = self.took(rows.start(self.row, epoch=epoch, was=was, new=new, now=self.now, is_alive=is_alive))
+            if ours == "yes":
+                self.row = evolve(self.row, holder=str(batch))
+                self.until[str(batch)] = math.inf
+                self.batches.append(batch)
+        return ours, theirs
+
+    async def withdraw(self, holder: str) -> tuple[str, str]:
+        if not self.batches:
+            return "", ""
+        batch, new, once = self.random.choice(self.batches[-2:]), str(self.token()), self.token()
+        is_kept = self.random.random() < 0.5
+        given = json.dumps([{"key": KEY, "new": new}] if is_kept else [])
+        fact = json.dumps([{"t": "withdrawn", "batch": batch.hex}])
+        ours = theirs = ""
+        for _ in range(self.random.choice([1, 2])):
+            [got] = await self.connection.fetch(
+                statement("batch_withdraw"), uuid.UUID(holder), batch.hex, given, 1, once, fact, 0
+            )
+            theirs = "yes" if json.loads(got["keys"]) else "no"
+            [there] = await self.connection.fetch("select try from asyncsdk.edit")
+            last = new if is_kept else str(there["try"])  # one that is free has a try that the statement chose
+            change = rows.withdraw(self.row, batch=str(batch), new=last, holder=holder if is_kept else None)
+            ours = self.took(change) if is_kept else self.took(change) and "no"  # which has no claim to report
+            self.until.pop(str(batch), None)
+        facts = "select count(*) as n from asyncsdk.batch_fact where fact->>'t' = 'withdrawn' and try = $1"
+        assert [row["n"] for row in await self.connection.fetch(facts, once)] == [1]
+        return ours, theirs
+
     async def is_equal(self) -> None:
         [counted] = await self.connection.fetch("select coalesce(sum(edits), 0) as n from asyncsdk.ledger_worker")
         found = await self.connection.fetch("select *, jsonb_array_length(late) as lates from asyncsdk.edit")
@@ -184,7 +234,7 @@ async def test_the_statements_do_what_the_state_machine_says(database_url: str, 
             sides = BothSides(connection, random.Random(1000 * part + seed))
             holders = [str(uuid.UUID(int=number)) for number in (1, 2)]
             await sides.begin(holders)
-            for step in range(30):
+            for step in range(40):
                 holder, dice = sides.random.choice(holders), sides.random.random()
                 if dice < 0.1:
                     await sides.pass_time(sides.random.choice([31.0, 700.0]))
@@ -194,8 +244,12 @@ async def test_the_statements_do_what_the_state_machine_says(database_url: str, 
                     continue
                 if dice < 0.5:
                     answers = await sides.claim(holder, may_take=sides.random.random() < 0.5)
-                elif dice < 0.85:
+                elif dice < 0.75:
                     answers = await sides.change(holder)
+                elif dice < 0.84:
+                    answers = await sides.put_in_batch(holder)
+                elif dice < 0.88:
+                    answers = await sides.withdraw(holder)
                 else:
                     answers = await sides.others()
                 assert answers[0] == answers[1], (seed, step)

@@ -140,6 +140,22 @@ async def test_a_batch_is_not_created_once_the_lease_has_lapsed_and_its_edits_go
     assert (server.edits.edits, ours(server)) == (3, [])
 
 
+async def test_an_edit_that_is_lost_to_another_copy_before_its_batch_is_created_is_reported(
+    editor: ImageEditor, server: LocalServer, out: Path, ledger: Ledgers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = SharedBatches.begin
+
+    async def begun(memory: SharedBatches, record: BatchRecord, rows: list[BatchRow]) -> Any:
+        memory.rows.claims.pop("e1", None)  # as if its claim had lapsed
+        return await begin(memory, record, rows)
+
+    monkeypatch.setattr(SharedBatches, "begin", begun)
+    found, _ = await batch(editor, edits(3), out, ledger=ledger())
+    assert statuses(found) == {"e1": "failed", "e2": "done", "e3": "done"}
+    assert "another copy of this run has it" in message(found["e1"])
+    assert server.edits.edits == 2
+
+
 async def test_what_fails_in_batches_goes_again_three_times(
     editor: ImageEditor, server: LocalServer, out: Path, ledger: Ledgers
 ) -> None:

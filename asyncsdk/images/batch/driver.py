@@ -72,6 +72,8 @@ class BatchDriver:
                     await self._take(edits)
                     call.all_came()
                     await self._send_again()
+                if not call.is_left and not call.options.detach:
+                    await call.report_rest()
                 if not call.options.keep_files:
                     await clean(run.client, call.memory, call.sender.prefix)
             except (AsyncSDKError, OSError) as error:

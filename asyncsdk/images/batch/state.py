@@ -8,11 +8,12 @@ import anyio
 from anyio.abc import ObjectSendStream
 from attrs import define, evolve, field
 
+from asyncsdk.errors import EditError
 from asyncsdk.images.batch.memory import BatchMemory
 from asyncsdk.images.batch.options import BatchOptions
 from asyncsdk.images.batch.progress import BatchProgress
 from asyncsdk.images.batch.sending import BatchSender
-from asyncsdk.images.bulk.intake import BatchedEdit, PreparedEdit
+from asyncsdk.images.bulk.intake import BatchedEdit, PreparedEdit, unsent
 from asyncsdk.images.bulk.run import BulkRun
 from asyncsdk.images.destination import Destination
 from asyncsdk.images.edit import ImageEdit
@@ -29,8 +30,8 @@ from asyncsdk.models import Usage, add
 class BatchCall:
     """The state of one call. `outcomes` takes how edits end, as they do.
 
-    `edits` are those in batches, by item; `again` those that are to be put into others, with how often they were cut
-    again; `under_way` counts batches that are brought to their ends.
+    `edits` are those in batches, by item, `given` those of them whose outcomes were given; `again` those that are to be
+    put into others, with how often they were cut again; `under_way` counts batches that are brought to their ends.
     """
 
     run: BulkRun
@@ -41,6 +42,7 @@ class BatchCall:
     outcomes: ObjectSendStream[EditOutcome]
     edits: dict[str, PreparedEdit] = field(factory=dict, init=False)
     again: list[tuple[PreparedEdit, int]] = field(factory=list, init=False)
+    given: set[str] = field(factory=set, init=False)
     progress: dict[str, BatchProgress] = field(factory=dict, init=False)  # by our key of the batch
     under_way: int = field(default=0, init=False)
     reading: anyio.Lock = field(factory=anyio.Lock, init=False)  # one batch is read at a time
@@ -81,19 +83,25 @@ class BatchCall:
         self.run.limits.spend(outcome.usage)
         self.run.settle(None, self.cost(record, outcome.edit, outcome.usage), outcome.usage)
         if item in self.edits:
+            self.given.add(item)
             await self.give(outcome)
 
     async def turn_away(self, prepared: PreparedEdit, outcome: EditOutcome) -> None:
         """An edit that counted is in no batch: it counts no more, and is others'."""
+        self.edits.pop(prepared.item or "", None)
         self.run.limits.take_back()
         await self.memory.give_back([prepared.item or ""])
         await self.give(outcome)
 
     async def report(self, items: Iterable[str]) -> None:
-        """Edits of this call ended in a batch that another process brought to its end."""
+        """Edits of this call are another process's, and perhaps ended there."""
         mine = [item for item in items if item in self.edits]
-        for item, state in (await self.memory.states(mine)).items():
-            prepared = self.edits.pop(item)
+        states = await self.memory.states(mine)
+        for item in mine:
+            prepared, state = self.edits.pop(item), states.get(item)
+            if state is None:
+                await self.give(unsent(prepared.edit, prepared.id, _elsewhere()))
+                continue
             status: Status = "skipped" if state.status == "done" else "failed"
             status = state.status if state.status in {"refused", "uncertain", "batched"} else status
             located = self.target.located(state.files)
@@ -108,6 +116,10 @@ class BatchCall:
                     problem=state.problem,
                 )
             )
+
+    async def report_rest(self) -> None:
+        """All batches have ended: what is said of no edit yet was lost to another process."""
+        await self.report([item for item in self.edits if item not in self.given])
 
     def know(self, outcome: BatchedEdit) -> None:
         """An edit of this call is in a batch already."""
@@ -146,3 +158,9 @@ class BatchCall:
         """Until a batch comes to its end."""
         await self._changed.wait()
         self._changed = anyio.Event()
+
+
+def _elsewhere() -> EditError:
+    error = EditError("another copy of this run has it. Nothing was sent by this one. The same call says how it ended.")
+    error.resumable = True
+    return error

@@ -28,7 +28,8 @@ any (`phase`). So a claim that is given back leaves what was there before::
     started    the server may be working on it                           uncertain
 
 An edit that is in a batch is started, and its holder is the batch, whose lease has no end: it never lapses. It becomes
-so at once from claimed, by `postgres/sql/batch_begin.sql`, and ends as any other.
+so at once from claimed, by `postgres/sql/batch_begin.sql`, which is its start, and ends as any other; or the batch was
+surely not done, and it is withdrawn (`postgres/sql/batch_withdraw.sql`).
 """
 
 from __future__ import annotations
@@ -150,6 +151,15 @@ def end(row: EditRow, *, epoch: int, was: str, new: str, status: Ended, cost: in
         spent = (after or 0) - (row.cost or 0) - (row.new_cost or 0 if is_claimed else 0)
         return Changed(done, "late", counted=-is_claimed, spent=spent)
     return Changed(evolve(row, late=(*row.late, new)), "late")
+
+
+def withdraw(row: EditRow, *, batch: str, new: str, holder: str | None) -> Changed:
+    """Nothing of its batch was done: `holder` has claimed it again; without one it is as it was before its claim."""
+    if row.phase != "started" or row.holder != batch:
+        return Changed(row, "yes" if row.last == new and row.phase == "claimed" else "no")
+    if holder is None:
+        return Changed(evolve(row, phase=None, last=new), "yes", counted=-1)
+    return Changed(evolve(row, phase="claimed", epoch=row.epoch + 1, holder=holder, last=new), "yes")
 
 
 def abandon(row: EditRow, *, new: str, may_take: bool) -> Changed:
