@@ -12,6 +12,7 @@ import pytest
 
 from asyncsdk.errors import ConfigurationError, RateLimitError
 from asyncsdk.postgres.database import Database
+from asyncsdk.postgres.faults import VERSION
 from asyncsdk.postgres.lease import LeaseTerms
 from asyncsdk.postgres.rate_pool import PoolLimiter
 from asyncsdk.postgres.statements import schema_script
@@ -198,4 +199,4 @@ async def test_a_schema_of_the_version_before_gets_its_pools(
     postgres_server.sql(schema_script(2), database=database)
     async with process(database_url) as limiter:
         await limiter.acquire(1)
-    assert postgres_server.sql("select max(version) from asyncsdk.schema_version", database=database) == "3"
+    assert postgres_server.sql("select max(version) from asyncsdk.schema_version", database=database) == str(VERSION)
