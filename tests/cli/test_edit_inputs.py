@@ -250,7 +250,9 @@ def test_a_signal_at_the_question_says_that_nothing_was_sent(start: Start, serve
     ours, theirs = pty.openpty()
     process = start("edit-many", "two", *COMMAND[2:], "-n", "10", "--progress", "none", stdin=theirs)
     assert process.stderr is not None
-    assert process.stderr.readline() == "11 edits, 110 pictures, will be sent and paid. Continue? [y/N] \n"
+    assert process.stderr.readline() == "11 edits, 110 pictures, will be sent and paid.\n"
+    assert process.stderr.readline().startswith("  It costs about $")
+    assert process.stderr.readline() == "  Continue? [y/N] \n"
     process.send_signal(signum)
     assert process.wait(timeout=5) == 128 + signum
     assert process.stderr.read() == "Nothing was sent.\n"
@@ -281,6 +283,7 @@ def test_after_an_interruption_the_summary_counts_as_the_question_did(
     assert app.run(["edit-many", "two", *COMMAND[2:], "--concurrency", "1"], stop) == 130
     thread.join()
     said = capfd.readouterr().err
-    assert "4 edits will be sent and paid. Not sent: 2 done before. Continue?" in said
+    assert "4 edits will be sent and paid. Not sent: 2 done before.\n  It costs about $" in said
+    assert "\n  Continue? [y/N] " in said
     assert (server.edits.edits, "\n2 done, 2 done before.\n" in said) == (4, True), said
     assert "  2 not sent: the same command goes on." in said

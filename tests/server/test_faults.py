@@ -167,7 +167,7 @@ def test_a_fault_that_makes_no_sense_is_refused_with_its_number(arguments: Any) 
             (
                 "fault 1: route must be one of create, part, complete, cancel, files.list, files.create, files.get, "
                 "files.delete, files.content, edit, batches.create, batches.get, batches.list, batches.cancel, "
-                "batches.line, *, not 'partx' (did you mean 'part'?)"
+                "batches.line, models.get, *, not 'partx' (did you mean 'part'?)"
             ),
         ),
         ({"route": "part", "kin": "reset"}, "fault 1 has 'kin', which is not one of route, kind, at, nth"),

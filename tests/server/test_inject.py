@@ -17,6 +17,7 @@ from asyncsdk.server.fault_plan import FaultPlan
 from asyncsdk.server.faults import LINE, Moment, Route
 from asyncsdk.server.files import Files
 from asyncsdk.server.log import RequestLog
+from asyncsdk.server.model_list import Models
 from asyncsdk.server.repository import Repository
 from asyncsdk.server.store import Store
 from asyncsdk.server.uploads import Uploads
@@ -209,9 +210,8 @@ async def test_every_route_of_the_api_can_have_a_fault() -> None:
     uploads = Uploads(state, 3600, 200)
     plan, edits = FaultPlan(), Edits(state)
     batches = Batches(repository=state, edits=edits, faults=plan)
-    app = make_app(
-        state, plan, RequestLog(), uploads=uploads, files=Files(state), edits=edits, batches=batches, api_key=None
-    )
+    rooms: Any = {"uploads": uploads, "files": Files(state), "edits": edits, "batches": batches, "models": Models({})}
+    app = make_app(state, plan, RequestLog(), **rooms, api_key=None)
     resources = [(route.name, route.resource) for route in app.router.routes()]
     names = {name for name, resource in resources if resource and resource.canonical.startswith("/v1")}
     assert names == {*get_args(Route)} - {"*", LINE}

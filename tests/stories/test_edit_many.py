@@ -119,7 +119,7 @@ async def test_a_wrong_key_stops_all(tmp_path: Path, out: Path) -> None:
         async with ImageEditor(client).edit_many(jobs(50), out=out, concurrency=4) as outcomes:
             found = await until(outcomes, AuthenticationError)
         assert {each.status for each in found} == {"failed"}
-        assert len(server.requests) <= 4
+        assert server.calls["edit"] <= 4
 
 
 async def test_a_server_that_is_not_there_ends_the_run_in_seconds(out: Path, tmp_path: Path) -> None:
