@@ -288,10 +288,7 @@ class LocalServer:
         directory = None if self.directory is None else Path(self.directory)
         self._repository = Repository(directory, self._clock, self._processing_seconds)
         differences = Differences(
-            parts_in_order=self._parts_in_order,
-            min_part=self._min_part,
-            ignore_md5=self._ignore_md5,
-            created_at=self._created_at,
+            self._parts_in_order, self._min_part, ignore_md5=self._ignore_md5, created_at=self._created_at
         )
         uploads = Uploads(self._repository, self._upload_ttl, self._repeated_complete, differences)
         files = Files(self._repository, TokenBucket(self._files_per_minute, "requests"))

@@ -175,17 +175,7 @@ class BatchCollector:
         ledger = LedgerWriter(self.call.memory.rows, prepared)
         cost = self.call.cost(self.record, prepared.edit, verdict.usage)
         if verdict.status != "done":
-            problem = None if verdict.error is None else problem_of(_with_raw(verdict.error, raw))
-            if problem is not None and verdict.code is not None:
-                problem = evolve(problem, code=problem.code or verdict.code)
-            outcome = EditOutcome(
-                edit=prepared.edit,
-                id=prepared.id,
-                status=verdict.status,
-                usage=verdict.usage,
-                problem=problem,
-                error=verdict.error,
-            )
+            outcome = _without_pictures(prepared, verdict, raw)
             if outcome.status == "failed":
                 await self.call.memory.failed(item)
             await ledger.end(outcome, cost=cost)
@@ -234,6 +224,20 @@ class BatchCollector:
     async def _note(self, item: str, outcome: EditOutcome, pictures: int) -> None:
         self._states[item] = evolve(self._states[item], status=outcome.status)  # type: ignore[arg-type]  # one of a state
         await self.call.recorded(self.record, item, outcome, pictures)
+
+
+def _without_pictures(prepared: PreparedEdit, verdict: LineVerdict, raw: Path | None) -> EditOutcome:
+    problem = None if verdict.error is None else problem_of(_with_raw(verdict.error, raw))
+    if problem is not None and verdict.code is not None:
+        problem = evolve(problem, code=problem.code or verdict.code)
+    return EditOutcome(
+        edit=prepared.edit,
+        id=prepared.id,
+        status=verdict.status,
+        usage=verdict.usage,
+        problem=problem,
+        error=verdict.error,
+    )
 
 
 async def _lines_of(stream: Stream, drafts: LineDrafts) -> AsyncIterator[OutputLine]:
