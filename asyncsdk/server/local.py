@@ -288,18 +288,14 @@ class LocalServer:
         directory = None if self.directory is None else Path(self.directory)
         self._repository = Repository(directory, self._clock, self._processing_seconds)
         differences = Differences(
-            self._parts_in_order, self._min_part, ignore_md5=self._ignore_md5, created_at=self._created_at
+            parts_in_order=self._parts_in_order,
+            min_part=self._min_part,
+            ignore_md5=self._ignore_md5,
+            created_at=self._created_at,
         )
         uploads = Uploads(self._repository, self._upload_ttl, self._repeated_complete, differences)
         files = Files(self._repository, TokenBucket(self._files_per_minute, "requests"))
-        once = OnceByKey[PaintedEdit](self._idempotency_header, self._idempotency_seconds, clock=self._clock)
-        self._edits = Edits(
-            self._repository,
-            TokenBucket(self._images_per_minute),
-            self._edit_seconds,
-            documented_tokens=self._documented_tokens,
-            once=once,
-        )
+        self._edits = self._edits_in(self._repository)
         self._batches = Batches(
             repository=self._repository,
             edits=self._edits,
@@ -339,6 +335,16 @@ class LocalServer:
             await self._batches.close()
             await self._repository.close()
             raise
+
+    def _edits_in(self, repository: Repository) -> Edits:
+        once = OnceByKey[PaintedEdit](self._idempotency_header, self._idempotency_seconds, clock=self._clock)
+        return Edits(
+            repository,
+            TokenBucket(self._images_per_minute),
+            self._edit_seconds,
+            documented_tokens=self._documented_tokens,
+            once=once,
+        )
 
     async def _stop(self) -> None:
         running, self._runner = self._running(), None

@@ -26,6 +26,7 @@ from asyncsdk.images.batch.tally import Tally
 from asyncsdk.images.batch.verdicts import LineVerdict, verdict_of
 from asyncsdk.images.billing import problem_of
 from asyncsdk.images.bulk.delivery import LedgerWriter, ResultWriter
+from asyncsdk.images.bulk.intake import PreparedEdit
 from asyncsdk.images.destination import NOT_DELIVERED, RAW
 from asyncsdk.images.ledger.book import BatchRecord
 from asyncsdk.images.ledger.states import ItemState
