@@ -287,13 +287,6 @@ class LocalServer:
             raise RuntimeError("This server is running already; for a second one make another LocalServer.")
         directory = None if self.directory is None else Path(self.directory)
         self._repository = Repository(directory, self._clock, self._processing_seconds)
-        differences = Differences(
-            parts_in_order=self._parts_in_order,
-            min_part=self._min_part,
-            ignore_md5=self._ignore_md5,
-            created_at=self._created_at,
-        )
-        uploads = Uploads(self._repository, self._upload_ttl, self._repeated_complete, differences)
         files = Files(self._repository, TokenBucket(self._files_per_minute, "requests"))
         self._edits = self._edits_in(self._repository)
         self._batches = Batches(
@@ -309,7 +302,7 @@ class LocalServer:
             self._repository,
             self._plan,
             self._log,
-            uploads=uploads,
+            uploads=self._uploads_in(self._repository),
             files=files,
             edits=self._edits,
             batches=self._batches,
@@ -335,6 +328,15 @@ class LocalServer:
             await self._batches.close()
             await self._repository.close()
             raise
+
+    def _uploads_in(self, repository: Repository) -> Uploads:
+        differences = Differences(
+            parts_in_order=self._parts_in_order,
+            min_part=self._min_part,
+            ignore_md5=self._ignore_md5,
+            created_at=self._created_at,
+        )
+        return Uploads(repository, self._upload_ttl, self._repeated_complete, differences)
 
     def _edits_in(self, repository: Repository) -> Edits:
         once = OnceByKey[PaintedEdit](self._idempotency_header, self._idempotency_seconds, clock=self._clock)
