@@ -248,7 +248,7 @@ class ImageEditor:
             edits: As for `edit_many`, but not endless. Each needs a `model`.
             out: As for `edit_many`.
             ledger: As for `edit_many`.
-            batch_size: The most edits of a batch, 1 to 50,000. None: as many as the API takes, and a GiB of pictures.
+            batch_size: The most edits of a batch, 1 to 50,000. None: a GiB of pictures and 8 MiB of lines.
             poll: Seconds between two looks at a batch. None: 5, growing to 60.
             detach: Leave once all batches are created: the same call collects what has ended by then.
             keep_files: Leave the files on the server: pictures, requests and results.

@@ -37,7 +37,9 @@ async def test_dying_at_any_step_of_a_batch_pays_nothing_twice_and_leaves_nothin
     assert row.cases == len(steps)
 
 
-@pytest.mark.parametrize("step", ["after creating", "after created", "after end done", "after closed"])
+@pytest.mark.parametrize(
+    "step", ["after uploaded", "after creating", "after created", "after end done", "after closed"]
+)
 async def test_dying_at_a_step_over_a_database_pays_nothing_twice(
     tmp_path: Path, postgres_server: PostgresServer, database: str, database_url: str, step: str
 ) -> None:

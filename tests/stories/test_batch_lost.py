@@ -89,6 +89,15 @@ async def test_a_list_that_is_slow_is_read_to_its_end_before_a_batch_is_called_l
     assert creates(server) == 1
 
 
+async def test_the_time_of_an_outage_does_not_count_for_the_search(tmp_path: Path, out: Path) -> None:
+    async with LocalServer(tmp_path / "late", batch_seconds=0.1, listing_delay=1.2) as server:
+        server.inject(LOST)  # and then no list for 0.8 s, longer than a batch is searched for
+        server.inject(Fault("batches.list", "answer", status=500, every=1, times=3, retry_after=0.4))
+        async with Client("sk-test", base_url=server.url, timing=QUICK) as client:
+            assert statuses((await batch(ImageEditor(client), edits(3), out))[0]) == only("done", 3)
+        assert creates(server) == 1
+
+
 async def test_a_batch_that_is_not_shown_for_a_moment_is_not_called_lost(
     editor: ImageEditor, server: LocalServer, out: Path
 ) -> None:

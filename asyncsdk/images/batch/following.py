@@ -178,6 +178,7 @@ class BatchFollower:
                 logger.warning("batch %d: asked again after: %s", self.record.number, error)
                 wait = self.call.options.wait_after(wait)
                 await self.call.pause(wait)
+                began = boot_time()  # of the minute nothing was seen
                 continue
             self._is_lost = batch is None and asked - began >= search
             if batch is not None or self._is_lost or self.call.is_left:

@@ -21,6 +21,7 @@ from asyncsdk.images.ledger.book import BatchBook, BatchRecord, creating_of, nee
 from asyncsdk.images.ledger.claims import Claim, rewound, worded
 from asyncsdk.images.ledger.shared import SharedLedger
 from asyncsdk.images.ledger.states import ItemState
+from asyncsdk.postgres.machine import is_gone_here
 
 LOCK = "ledger_lock"
 
@@ -139,8 +140,8 @@ class SharedBatches:
 
     async def is_last(self) -> bool:
         """Claim nothing more; whether no other copy is alive. Raises LedgerError."""
-        [row] = await self._run("batch_last", self.rows.holder)
-        return bool(row["is_last"])
+        others = await self._run("batch_last", self.rows.holder)
+        return all(is_gone_here(other["pid"], other["machine"]) for other in others)
 
     def attempt(self, item: str) -> int:
         """The epoch of its claim."""
