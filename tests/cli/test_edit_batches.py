@@ -224,6 +224,9 @@ def test_an_interrupt_before_the_first_batch_sends_nothing_that_is_paid(
     assert not server.batches
     assert run(*MANY, "--batch", "--detach").code == 75
     assert len(server.batches) == 1
+    # the pictures that were there stayed: the one under way, and the requests, are new
+    assert server.calls["files.create"] <= PICTURES + 2
+    assert "files.delete" not in server.calls
 
 
 def test_the_message_after_ctrl_c_names_what_goes_on_and_what_is_still_saved() -> None:

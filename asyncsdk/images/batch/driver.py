@@ -74,7 +74,7 @@ class BatchDriver:
                     await self._send_again()
                 if not call.is_left and not call.options.detach:
                     await call.report_rest()
-                if not call.options.keep_files:
+                if not call.options.keep_files and not call.is_left:  # else the next call needs what is there
                     await clean(run.client, call.memory, call.sender.prefix)
             except (AsyncSDKError, OSError) as error:
                 call.halt(error)
