@@ -72,22 +72,21 @@ class EditRuns:
         check: bool | None,
         dask: DaskClient | str | None,
     ) -> AsyncIterator[Outcomes]:
+        """Run the edits for the length of the block, here or on workers of Dask. Raises as `edit_many` does."""
         async with AsyncExitStack() as stack:
             pricing = await self.pricing(limits)
             if dask is not None:
                 from asyncsdk.images.dask.driver import driving
 
-                common: Any = {
-                    "policy": policy,
-                    "limits": limits,
+                common: Any = {"policy": policy, "limits": limits, "pricing": pricing, "stores": self.stores}
+                common |= {
                     "rate": rate,
                     "concurrency": concurrency,
                     "save": save,
+                    "checked": self._checked(check=check),
                 }
-                common |= {"checked": self.check if check is None else check, "pricing": pricing}
                 common |= {"editor": {"idempotency_header": self.idempotency_header}}
-                how = driving(dask, self.client, edits, target, place, stores=self.stores, **common)
-                yield await stack.enter_async_context(how)
+                yield await stack.enter_async_context(driving(dask, self.client, edits, target, place, **common))
                 return
             ledger = None if place is None else await stack.enter_async_context(place.open())
             if target is not None and ledger is not None:
@@ -122,10 +121,10 @@ class EditRuns:
         check: bool | None,
         few: int = 1,
     ) -> EditIntake:
-        checked = self.check if check is None else check
+        """What takes the edits of a run in. Raises LedgerError."""
         if ledger is not None and policy.redo:
             policy = evolve(policy, redo_before=await ledger.redo_before(policy.redo_before))
-        common: Any = {"policy": policy, "checked": checked, "target": target, "stores": self.stores}
+        common: Any = {"policy": policy, "checked": self._checked(check=check), "target": target, "stores": self.stores}
         if ledger is None or isinstance(ledger, FileLedger):
             return Intake(ledger=ledger, **common)
         from asyncsdk.images.bulk import shared_intake  # a run of one machine does not load it
@@ -134,5 +133,9 @@ class EditRuns:
         return shared_intake.SharedIntake(ledger=ledger, limits=limits, pricing=pricing, few=few, **common)
 
     async def loaded(self, edit: ImageEdit, *, check: bool | None) -> LoadedEdit:
-        checked = self.check if check is None else check
+        """The edit with its pictures as they are sent. Raises InvalidEditError, EditError."""
+        checked = self._checked(check=check)
         return await as_sent(await read_and_check(edit, checked=checked, stores=self.stores), checked=checked)
+
+    def _checked(self, *, check: bool | None) -> bool:
+        return self.check if check is None else check

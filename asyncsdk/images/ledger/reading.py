@@ -40,6 +40,7 @@ class LedgerContent:
 
 
 def load_segments(log: Segments, *, accept_damage: bool) -> LedgerContent:
+    """Read a ledger that this process has locked, and compact it where that pays. Raises LedgerError, OSError."""
     directory = log.folder.parent
     files.clear_drafts(directory / "drafts")
     content = log.read(_replay)
@@ -59,6 +60,7 @@ def load_segments(log: Segments, *, accept_damage: bool) -> LedgerContent:
 
 
 def look_at_segments(directory: Path) -> LedgerContent:
+    """Read a ledger without a lock, empty where there is none. Raises LedgerError, OSError."""
     with suppress(FileNotFoundError):
         disk.check_place(directory)
         disk.check_directory(directory)
@@ -76,6 +78,7 @@ def seal_segments(directory: Path, to: str, by: str) -> None:
 
 
 def encoded(fact: Fact) -> bytes:
+    """A fact as its line."""
     fields, at = fact
     return encode_line({**fields, "at": iso(at)})
 
