@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import logging
 import os
 import sys
 from collections.abc import Awaitable, Callable, Generator, Iterator
@@ -54,6 +55,16 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+@pytest.fixture(autouse=True)
+def log() -> Iterator[None]:
+    """What a command line changes of the log does not outlive the test."""
+    logger = logging.getLogger("asyncsdk")
+    level, handlers = logger.level, list(logger.handlers)
+    yield
+    logger.setLevel(level)
+    logger.handlers[:] = handlers
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -10,6 +10,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ ROOT = Path(__file__).parents[1]
 GUIDE = (ROOT / "docs" / "fleets.md").read_text()
 JOBS = {path.stem: yaml.safe_load(path.read_text()) for path in (ROOT / "docs" / "manifests").glob("*.yaml")}
 EDITS = 12
+needs_distributed = pytest.mark.skipif(find_spec("distributed") is None, reason="distributed is not installed")
 
 
 def an_object(required: tuple[str, ...] = (), **properties: Any) -> dict[str, Any]:
@@ -173,10 +175,10 @@ async def test_the_copies_of_the_upload_job_upload_each_file_once(
         assert sorted(file.filename for file in server.files) == sorted(path.name for path in pictures.iterdir())
 
 
+@needs_distributed
 async def test_the_programs_for_dask_run(
     postgres_server: PostgresServer, database: str, pictures: Path, tmp_path: Path
 ) -> None:
-    pytest.importorskip("distributed", reason="distributed is not installed")
     async with LocalServer(tmp_path / "server") as server:
         given = environment(postgres_server, database, server.url)
         cluster = DaskCluster(tmp_path / "dask", given)

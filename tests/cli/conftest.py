@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import random
 import subprocess
@@ -56,16 +55,6 @@ def environment(server: LocalServer, tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.chdir(tmp_path)
     return monkeypatch
-
-
-@pytest.fixture(autouse=True)
-def log() -> Iterator[None]:
-    """What a command line changes of the log does not outlive the test."""
-    logger = logging.getLogger("asyncsdk")
-    level, handlers = logger.level, list(logger.handlers)
-    yield
-    logger.setLevel(level)
-    logger.handlers[:] = handlers
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from tests.fleet.dask_cluster import ROOT, DaskCluster
 from tests.postgres.server import PostgresServer
 from tests.stories.pictures import png
 
-pytest.importorskip("distributed", reason="distributed is not installed")
+pytestmark = pytest.mark.skipif(find_spec("distributed") is None, reason="distributed is not installed")
 
 KEY, DRIVERS_KEY, WRONG = "sk-worker-5c1f0b7a", "sk-driver-9d2e4c61", "a-wrong-password-8e21"
 TABLES = [f"select row_to_json(t) from asyncsdk.{table} t" for table in ("edit", "holder", "ledger", "ledger_worker")]

@@ -8,6 +8,7 @@ import os
 import ssl
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from asyncsdk.images.dask.lines import edits_of, page_of
 from asyncsdk.images.dask.task import CopyEnd, CopyTask
 from asyncsdk.postgres.url import database_url, without_password
 
+# found, and not imported: it changes how errors are pickled
+needs_distributed = pytest.mark.skipif(find_spec("distributed") is None, reason="distributed is not installed")
 PLACES = st.sampled_from(["/a/b.png", "s3://bucket/ä.png", "https://h/p.png?sig=1"])
 PICTURES = st.one_of(
     PLACES, st.builds(ImageRef, file_id=st.just("file-1")), st.just(("n.png", Path("/a/c.png"), "image/png"))
@@ -281,12 +284,12 @@ async def test_a_cluster_that_has_no_worker_for_long_ends_the_driver_which_may_g
         ({"out": "out", "ledger": PostgresLedger("postgresql://u@h/d")}, "no Dask scheduler answers there"),
     ],
 )
+@needs_distributed
 async def test_what_a_run_on_workers_can_not_have_is_refused_before_anything_is_sent(
     options: dict[str, Any], why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(driver, "ANSWER_SECONDS", 0.5)
-    pytest.importorskip("distributed", reason="distributed is not installed")
     editor = ImageEditor(Client("sk-test", base_url="http://127.0.0.1:1/v1"))
     with pytest.raises(ConfigurationError, match=why) as raised:
         async with editor.edit_many([], dask="tcp://127.0.0.1:1", **options):
@@ -321,3 +324,27 @@ def test_an_option_of_this_machine_alone_is_refused_with_workers(option: str, tm
     chosen: dict[str, Any] = {option[2:].replace("-", "_"): "x"}
     with pytest.raises(ConfigurationError, match=f"{option} is for this machine"):
         open_client(Connection(**chosen), on_workers=True)
+
+
+@needs_distributed
+def test_errors_are_pickled_as_ever_though_distributed_has_another_way_for_all(tmp_path: Path) -> None:
+    program = """
+import asyncio, pickle, threading
+from asyncsdk import Client, ConfigurationError, ImageEditor, SaveError
+from asyncsdk.images.dask import driver
+
+
+async def main() -> None:
+    driver.ANSWER_SECONDS = 0.1
+    try:
+        async with driver.connected("tcp://127.0.0.1:1"):
+            pass
+    except ConfigurationError as error:
+        error.__cause__ = OSError(threading.Lock())
+        print(type(pickle.loads(pickle.dumps(error))).__name__)
+
+
+asyncio.run(main())
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert ran.stdout == "ConfigurationError\n", ran.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import logging
 import os
 import uuid
@@ -33,6 +34,7 @@ from asyncsdk.images.ledger.shared import SharedLedger
 from asyncsdk.images.ledgers import LedgerPlace, limits_with
 from asyncsdk.images.target import Target
 from asyncsdk.limiter import RateLimiter
+from asyncsdk.pickling import PicklableError
 from asyncsdk.postgres.url import without_password
 from asyncsdk.ratelimit import INPUT_IMAGES
 from asyncsdk.remote.stores import RemoteStores
@@ -190,6 +192,13 @@ def _lost(what: str) -> EditError:
     return error
 
 
+def _keep_our_pickling(kind: type[PicklableError]) -> None:
+    """Distributed loads tblib, which pickles all errors that there are by a way that fails where a cause can't be."""
+    copyreg.dispatch_table.pop(kind, None)
+    for each in kind.__subclasses__():
+        _keep_our_pickling(each)
+
+
 @asynccontextmanager
 async def connected(dask: Any) -> AsyncIterator[tuple[Any, str]]:
     """Our own connection to the cluster of a client, or at an address, with the address. Raises ConfigurationError."""
@@ -200,6 +209,7 @@ async def connected(dask: Any) -> AsyncIterator[tuple[Any, str]]:
         raise ConfigurationError(
             f"a run on Dask needs the extra dask. Nothing was sent. {where_from('dask')}"
         ) from None
+    _keep_our_pickling(PicklableError)
     kind: Any = distributed.Client
     address, security = dask, None
     if isinstance(dask, kind):
