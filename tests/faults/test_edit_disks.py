@@ -286,7 +286,8 @@ async def test_what_others_hold_is_had_once_they_have_ended(
     server.inject(Fault("edit", "stall", at="after", nth=1, seconds=1.5))  # longer than is waited while others run
 
     def note(event: RequestEvent) -> None:
-        failing.armed = server.edits.edits < 2 or event.seconds < 1  # until the slow one has its answer
+        if event.method == "POST":  # not the look at the model, before any edit
+            failing.armed = server.edits.edits < 2 or event.seconds < 1  # until the slow one has its answer
 
     async with (
         Client("sk-test", base_url=server.url, on_event=note) as client,
@@ -303,8 +304,8 @@ async def test_waiting_for_a_disk_keeps_no_run_from_being_left(
     failing = Failing(errno.EMFILE, 999.0)
     monkeypatch.setattr(os, "open", failing.wrap(os.open))
 
-    def note(_: RequestEvent) -> None:
-        failing.armed = True
+    def note(event: RequestEvent) -> None:
+        failing.armed = failing.armed or event.method == "POST"
 
     async with Client("sk-test", base_url=server.url, on_event=note) as client:
         async with ImageEditor(client).edit_many(jobs(9), out=tmp_path / "out", concurrency=2) as outcomes:
