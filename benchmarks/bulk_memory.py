@@ -44,7 +44,7 @@ def serve(port: multiprocessing.Queue[int]) -> None:
         try:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).lower()
-                length = int(head.partition(b"content-length:")[2].partition(b"\r\n")[0])
+                length = int(head.partition(b"content-length:")[2].partition(b"\r\n")[0] or 0)  # a GET has none
                 await reader.readexactly(length)
                 writer.write(REPLY)
                 await writer.drain()
