@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from asyncsdk import AsyncUploader, Client
+from asyncsdk import AsyncUploader, Client, ImageEditor
 from asyncsdk.server import LocalServer
 from asyncsdk.timing import Timing
 from tests.stories.differing import why_left_out
@@ -52,6 +52,16 @@ def _with(make: Callable[..., None], options: dict[str, Any], *, wins: bool) -> 
 async def server(tmp_path: Path) -> AsyncIterator[LocalServer]:
     async with LocalServer(tmp_path / "server") as running:
         yield running
+
+
+@pytest.fixture
+def editor(client: Client) -> ImageEditor:
+    return ImageEditor(client)
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
 
 
 @pytest.fixture

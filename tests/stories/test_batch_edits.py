@@ -53,16 +53,6 @@ def timing() -> Timing:
     return QUICK
 
 
-@pytest.fixture
-def editor(client: Client) -> ImageEditor:
-    return ImageEditor(client)
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "out"
-
-
 async def test_edits_go_in_batches_and_their_pictures_come(editor: ImageEditor, server: LocalServer, out: Path) -> None:
     jobs = [*edits(7), ImageEdit(image=edits(1)[0].image, prompt="forbidden", model=MODEL, id="no")]
     found, outcomes = await batch(editor, jobs, out, batch_size=3)

@@ -27,16 +27,6 @@ def timing() -> Timing:
     return QUICK
 
 
-@pytest.fixture
-def editor(client: Client) -> ImageEditor:
-    return ImageEditor(client)
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "out"
-
-
 def creates(server: LocalServer) -> int:
     return sum(request.route == "batches.create" for request in server.requests)
 

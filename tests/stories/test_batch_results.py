@@ -43,16 +43,6 @@ def timing() -> Timing:
     return QUICK
 
 
-@pytest.fixture
-def editor(client: Client) -> ImageEditor:
-    return ImageEditor(client)
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "out"
-
-
 def raw_files(out: Path) -> list[Path]:
     return sorted((out / ".asyncsdk" / "raw").glob("*.raw"))
 

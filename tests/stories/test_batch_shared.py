@@ -36,16 +36,6 @@ def timing() -> Timing:
 
 
 @pytest.fixture
-def editor(client: Client) -> ImageEditor:
-    return ImageEditor(client)
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "out"
-
-
-@pytest.fixture
 def ledger(database_url: str) -> Ledgers:
     return lambda: PostgresLedger(database_url, terms=SHORT)
 

@@ -14,11 +14,6 @@ from tests.raw_server import answering, client_of
 from tests.stories.edits import all_of, done, jobs
 
 
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "out"
-
-
 @pytest.mark.parametrize("is_empty", [False, True], ids=["missing", "empty"])
 async def test_a_paid_picture_that_is_gone_is_told_and_sent_again_only_by_redo(
     client: Client, server: LocalServer, out: Path, *, is_empty: bool

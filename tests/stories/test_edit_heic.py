@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
-from asyncsdk import Client, ImageEdit, ImageEditor, InvalidEditError
+from asyncsdk import ImageEdit, ImageEditor, InvalidEditError
 from asyncsdk.images import heic as conversion
 from asyncsdk.images.pictures import converted, loaded
 from asyncsdk.server import LocalServer
@@ -23,11 +23,6 @@ from tests.stories.edits import MODEL, all_of, done
 from tests.stories.pictures import heic, mask, photo
 
 RED, BLUE = (254, 0, 0), (0, 0, 254)
-
-
-@pytest.fixture
-def editor(client: Client) -> ImageEditor:
-    return ImageEditor(client)
 
 
 def received(request: Received) -> dict[str, tuple[str, Image.Image]]:

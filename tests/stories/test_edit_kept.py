@@ -14,7 +14,6 @@ import pytest
 
 from asyncsdk import (
     ChargeUnknownError,
-    Client,
     ConfigurationError,
     EditError,
     EditResult,
@@ -26,17 +25,6 @@ from asyncsdk import (
 from asyncsdk.server import LocalServer
 from tests.raw_server import RawServer, answering, client_of, reply
 from tests.stories.edits import MODEL, PICTURE, TOKENS, all_of, done, jobs, until
-
-
-@pytest.fixture
-def editor(client: Client) -> ImageEditor:
-    return ImageEditor(client)
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "out"
-
 
 FailFor = Callable[[str, int], None]
 

@@ -31,11 +31,6 @@ BAD = ("gone", "page", "empty", "cut", "shut")
 RAW: dict[str, list[bytes]] = {name: [] for name in BAD} | {"page": [PAGE], "cut": [PICTURE[: len(PICTURE) // 2]]}
 
 
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "out"
-
-
 def client_for(running: Gateway) -> Client:
     return client_of(running.server, max_retries=1)
 

@@ -35,11 +35,6 @@ HALF = ImagesResponse(data=(EditedImage(content=PICTURE),), unreadable=(BROKEN,)
 
 
 @pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "out"
-
-
-@pytest.fixture
 def editor() -> ImageEditor:
     return ImageEditor(Client("sk-test", base_url="http://127.0.0.1:9"))
 

@@ -14,7 +14,6 @@ import pytest
 from attrs import frozen
 
 from asyncsdk import (
-    Client,
     EditOutcome,
     ImageEdit,
     ImageEditor,
@@ -40,11 +39,6 @@ FIXTURES = Path(__file__).parents[1] / "data" / "formats"
 
 def job(number: int, prompt: str = "p") -> ImageEdit:
     return ImageEdit(image=PICTURE, model="gpt-image-2", prompt=f"{prompt}{number}", id=f"Row {number}")
-
-
-@pytest.fixture
-def editor(client: Client) -> ImageEditor:
-    return ImageEditor(client)
 
 
 @pytest.fixture

@@ -27,16 +27,6 @@ from tests.stories.edits import MODEL, PICTURE, all_of, jobs, until
 from tests.stories.pictures import photo
 
 
-@pytest.fixture
-def editor(client: Client) -> ImageEditor:
-    return ImageEditor(client)
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "out"
-
-
 async def test_each_edit_is_done_once_and_its_picture_on_disk(
     editor: ImageEditor, server: LocalServer, out: Path
 ) -> None:

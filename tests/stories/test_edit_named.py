@@ -17,16 +17,6 @@ def job(prompt: str, **fields: object) -> ImageEdit:
     return ImageEdit(image=PICTURE, prompt=prompt, model="gpt-image-2", **fields)  # type: ignore[arg-type]  # passed on
 
 
-@pytest.fixture
-def editor(client: Client) -> ImageEditor:
-    return ImageEditor(client)
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "out"
-
-
 async def run(editor: ImageEditor, *edits: ImageEdit, **options: object) -> list[EditOutcome]:
     async with editor.edit_many(edits, **options) as outcomes:  # type: ignore[arg-type]  # passed on
         return sorted([outcome async for outcome in outcomes], key=lambda outcome: outcome.id)

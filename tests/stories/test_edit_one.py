@@ -31,11 +31,6 @@ from tests.stories.pictures import changed, mask, photo, png
 MODEL = "gpt-image-2"
 
 
-@pytest.fixture
-def editor(client: Client) -> ImageEditor:
-    return ImageEditor(client)
-
-
 async def test_only_the_masked_region_changes(editor: ImageEditor, tmp_path: Path) -> None:
     otter, hole = photo(tmp_path / "otter.png"), (64, 32, 192, 96)
     result = await editor.edit(otter, "a beret", mask=mask(tmp_path / "mask.png", hole), model=MODEL)

@@ -17,11 +17,6 @@ WRONG_KEY = reply(401, {"error": {"message": "wrong key", "code": "invalid_api_k
 
 
 @pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "out"
-
-
-@pytest.fixture
 def no_room(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Once it holds something, the ledger can't be written."""
     full: list[int] = []

@@ -12,18 +12,13 @@ from typing import Any
 
 import pytest
 
-from asyncsdk import Client, ConfigurationError, ImageEdit, ImageEditor
+from asyncsdk import ConfigurationError, ImageEdit, ImageEditor
 from asyncsdk.server import Fault, LocalServer
 from tests.postgres.server import PostgresServer
 from tests.stories.pictures import png
 from tests.stories.test_edit_shared import as_another, job, run
 
 SAID_ONCE = "each copy has its own limit of the rate"
-
-
-@pytest.fixture
-def editor(client: Client) -> ImageEditor:
-    return ImageEditor(client)
 
 
 @pytest.fixture

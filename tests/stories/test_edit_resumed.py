@@ -6,8 +6,6 @@ import os
 import time
 from pathlib import Path
 
-import pytest
-
 from asyncsdk import Client, EditOutcome, ImageEdit, ImageEditor
 from asyncsdk.server import Fault, LocalServer
 from tests.stories.pictures import photo, png
@@ -18,16 +16,6 @@ PICTURE = png()
 
 def job(prompt: str, **fields: object) -> ImageEdit:
     return ImageEdit(image=PICTURE, prompt=prompt, model=MODEL, **fields)  # type: ignore[arg-type]  # passed on
-
-
-@pytest.fixture
-def editor(client: Client) -> ImageEditor:
-    return ImageEditor(client)
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "out"
 
 
 async def run(editor: ImageEditor, edits: list[ImageEdit], **options: object) -> dict[str, EditOutcome]:

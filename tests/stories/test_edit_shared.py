@@ -14,7 +14,6 @@ import pytest
 from attrs import frozen
 
 from asyncsdk import (
-    Client,
     EditError,
     EditOutcome,
     ImageEdit,
@@ -41,16 +40,6 @@ SHORT = LeaseTerms(lease=0.6, renew_every=0.15)
 def job(number: int, **fields: Any) -> ImageEdit:
     given = {"prompt": f"p{number}", "id": f"Row {number}"} | fields
     return ImageEdit(image=PICTURE, model=MODEL, **given)
-
-
-@pytest.fixture
-def editor(client: Client) -> ImageEditor:
-    return ImageEditor(client)
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "out"
 
 
 @frozen

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from asyncsdk import Client, EditOutcome, ImageEdit, ImageEditor, LedgerError, LedgerRewoundError, PostgresLedger
+from asyncsdk import EditOutcome, ImageEdit, ImageEditor, LedgerError, LedgerRewoundError, PostgresLedger
 from asyncsdk.images.bucket import BucketDelivery
 from asyncsdk.remote.stores import RemoteStores
 from asyncsdk.server import LocalServer
@@ -23,11 +23,6 @@ from tests.stories.test_edit_shared import as_another, run
 
 PICTURE = png()
 EDITS = [ImageEdit(image=PICTURE, prompt=f"p{number}", model="gpt-image-2", id=f"e{number}") for number in range(40)]
-
-
-@pytest.fixture
-def editor(client: Client) -> ImageEditor:
-    return ImageEditor(client)
 
 
 async def copies_of(

@@ -22,11 +22,6 @@ UNAVAILABLE = reply(503, {"error": {"message": "busy", "type": "server_error"}},
 BUSY_FOR_LONG = reply(429, {"error": {"message": "too fast"}}, {"retry-after-ms": "60000"})
 
 
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "out"
-
-
 @define
 class Held:
     """A server that answers nobody until it is told to, each in turn with the next of `answers`."""
