@@ -104,8 +104,8 @@ class FileBatches:
         fields = [{"item": row.item, "id": row.name, "n": row.n, "source": row.source} for row in rows]
         tries = [{"batch": record.key, "try": row.attempt} for row in rows]
         await self.note(*({"t": "batched"} | one | two for one, two in zip(fields, tries, strict=True)))
-        needs = list(dict.fromkeys(file_id for row in rows for file_id in row.needs))
-        await self.note(*needs_of(record.key, needs), creating_of(numbered))
+        needs = needs_of(record.key, (file_id for row in rows for file_id in row.needs))
+        await self.note(*needs, creating_of(numbered))
         return numbered, frozenset()
 
     def may_create(self, record: BatchRecord) -> bool:  # noqa: ARG002 - as the protocol
