@@ -121,8 +121,7 @@ def moved_aside(outcome: EditOutcome) -> str:
 
 def not_pictures(paths: Sequence[Path | str]) -> str:
     """`Left out: 2 files that are not pictures: photos/movie.mp4, photos/notes.txt`."""
-    more = f" and {len(paths) - MOST_NAMED:,} more" if len(paths) > MOST_NAMED else ""
-    return f"{not_pictures_in_all(len(paths))}: {', '.join(map(str, paths[:MOST_NAMED]))}{more}"
+    return f"{not_pictures_in_all(len(paths))}: {_first_of(paths)}"
 
 
 def not_pictures_in_all(count: int) -> str:
@@ -132,8 +131,7 @@ def not_pictures_in_all(count: int) -> str:
 
 def results(paths: Sequence[Path | str]) -> str:
     """`Left out: 1 in --out, where the results are, which are not edited again: fertig`."""
-    more = f" and {len(paths) - MOST_NAMED:,} more" if len(paths) > MOST_NAMED else ""
-    return f"{results_in_all(len(paths))}: {', '.join(map(str, paths[:MOST_NAMED]))}{more}"
+    return f"{results_in_all(len(paths))}: {_first_of(paths)}"
 
 
 def results_in_all(count: int) -> str:
@@ -149,10 +147,14 @@ def columns_ignored(path: object, columns: Mapping[str, str | None]) -> str:
 
 def given_twice(paths: Sequence[Path | str]) -> str:
     """`Given twice: 304 pictures, each of which is sent once: photos/a.jpg, photos/b.jpg and 302 more`."""
-    more = f" and {len(paths) - MOST_NAMED:,} more" if len(paths) > MOST_NAMED else ""
-    named = ", ".join(map(str, paths[:MOST_NAMED]))
     each = "which is sent once" if len(paths) == 1 else "each of which is sent once"
-    return f"Given twice: {units.counted(len(paths), 'picture')}, {each}: {named}{more}"
+    return f"Given twice: {units.counted(len(paths), 'picture')}, {each}: {_first_of(paths)}"
+
+
+def _first_of(paths: Sequence[Path | str]) -> str:
+    """`photos/a.jpg, photos/b.jpg and 302 more`."""
+    more = f" and {len(paths) - MOST_NAMED:,} more" if len(paths) > MOST_NAMED else ""
+    return f"{', '.join(map(str, paths[:MOST_NAMED]))}{more}"
 
 
 def overriding(path: object, names: Sequence[str]) -> str:
@@ -254,10 +256,8 @@ def summary(
 
 def recovered(urls: Sequence[str], out: str) -> str:
     """`2 pictures of an earlier run, which are paid, were put in s3://bucket/out/ now: s3://bucket/out/a.png, …`."""
-    more = f" and {len(urls) - MOST_NAMED:,} more" if len(urls) > MOST_NAMED else ""
     were = "which is paid, was" if len(urls) == 1 else "which are paid, were"
-    named = ", ".join(urls[:MOST_NAMED])
-    return f"{units.counted(len(urls), 'picture')} of an earlier run, {were} put in {out} now: {named}{more}"
+    return f"{units.counted(len(urls), 'picture')} of an earlier run, {were} put in {out} now: {_first_of(urls)}"
 
 
 def still_there(out: Path, edits: int) -> str:

@@ -39,8 +39,15 @@ async def rows_of(
     made = await results_in(place, names)
     reader = _SourceReader(place, defaults, () if made is None else made.objects, stores)
     found = await _fetched(names, reader)
-    paths, rest = None if made is None else made.paths, {} if place.shared is None else {"check": UniqueIds().check}
-    rows = rows_in(names, out=place.directory, kept=place.kept, defaults=defaults, made=paths, fetched=found, **rest)
+    rows = rows_in(
+        names,
+        out=place.directory,
+        kept=place.kept,
+        defaults=defaults,
+        made=None if made is None else made.paths,
+        fetched=found,
+        check=None if place.shared is None else UniqueIds().check,
+    )
     if rows.url is not None:
         stores.open(rows.url)  # whether the extra for URLs is there, before anything is paid
     return rows, made is not None

@@ -133,14 +133,14 @@ def rows_in(
     made: Collection[Path] | None = None,
     fetched: Mapping[str, JobFile | FolderPictures] | None = None,
     kept: Path | None = None,
-    check: Callable[[ImageEdit], None] = lambda _: None,
+    check: Callable[[ImageEdit], None] | None = None,
 ) -> Rows:
     """Check all rows of all sources. Raises ConfigurationError if a source is bad, or if nothing is left of them.
 
     `made` are the results that earlier runs saved in `out`, by their full paths; None if there was no earlier run, or
     if the results are not on this machine. `fetched` are the sources that are URLs.
     `kept` is the ledger's directory: without an `out` here, what is paid waits there, and is not edited either. `check`
-    is called for each edit, in order.
+    is called for each edit, in order: without it no edits are made of pictures yet.
     """
     fetched = fetched or {}
     if problem := next(filter(None, (unread_source(name) for name in sources if name not in fetched)), None):
@@ -159,9 +159,10 @@ def rows_in(
         else:
             pictures = _without_known(_without_results(source, made or (), rows), met, rows)
             rows.add(pictures, len(pictures.pictures))
-            for row in pictures.rows():
-                if not isinstance(row, BadRow):
-                    check(row)
+            if check is not None:
+                for row in pictures.rows():
+                    if not isinstance(row, BadRow):
+                        check(row)
             rows.total += len(pictures.pictures) + len(pictures.left_out)
             rows.others += pictures.others
             rows.results += pictures.results
@@ -275,7 +276,7 @@ def named_below(folder: AnyPath, paths: Sequence[AnyPath]) -> list[tuple[str, An
     return [(name(path), path) for path in paths]
 
 
-def _look_through(source: JobFile, rows: Rows, check: Callable[[ImageEdit], None]) -> None:
+def _look_through(source: JobFile, rows: Rows, check: Callable[[ImageEdit], None] | None) -> None:
     total, bad, own = rows.total, len(rows.bad), set[str]()
     try:
         for row in source.rows():
@@ -283,7 +284,8 @@ def _look_through(source: JobFile, rows: Rows, check: Callable[[ImageEdit], None
             if isinstance(row, BadRow):
                 rows.bad.append((source.path, row))
             else:
-                check(row)
+                if check is not None:
+                    check(row)
                 rows.url = rows.url or next(filter(None, map(address_of, (*row.image, row.mask, row.markup))), None)
                 own.update(name for name, value in source.defaults.items() if getattr(row, name) != value)
         ignored = ignored_in(source.data, suffix=source.suffix)

@@ -133,12 +133,10 @@ class BatchFollower:
         is_over = call.is_left or call.options.detach or rounds > MOST_ROUNDS
         for item in (each for each in rest if each in free):
             prepared = call.edits.pop(item)
-            if not is_over:
+            if is_over:
+                await call.turn_away(prepared, unsent(prepared.edit, prepared.id, _failure(step.reason)))
+            else:
                 call.again.append((prepared, rounds))
-                continue
-            call.run.limits.take_back()
-            await call.memory.give_back([item])
-            await call.give(unsent(prepared.edit, prepared.id, _failure(step.reason)))
         return self._end("ended", step.reason)
 
     async def _until_another_ended(self) -> int:

@@ -101,11 +101,9 @@ class FileBatches:
     async def begin(self, record: BatchRecord, rows: Sequence[BatchRow]) -> tuple[BatchRecord | None, frozenset[str]]:
         """Write down the rows, and then that the batch is created: rows alone are in no batch. Raises LedgerError."""
         numbered = evolve(record, number=self.book.last + 1)
-        fields = [{"item": row.item, "id": row.name, "n": row.n, "source": row.source} for row in rows]
-        tries = [{"batch": record.key, "try": row.attempt} for row in rows]
-        await self.note(*({"t": "batched"} | one | two for one, two in zip(fields, tries, strict=True)))
-        needs = list(dict.fromkeys(file_id for row in rows for file_id in row.needs))
-        await self.note(*needs_of(record.key, needs), creating_of(numbered))
+        await self.note(*(_batched(row, record.key) for row in rows))
+        needs = needs_of(record.key, (file_id for row in rows for file_id in row.needs))
+        await self.note(*needs, creating_of(numbered))
         return numbered, frozenset()
 
     def may_create(self, record: BatchRecord) -> bool:  # noqa: ARG002 - as the protocol
@@ -144,3 +142,9 @@ class FileBatches:
     def digest(self, item: str) -> str:
         """The item is made of that."""
         return item
+
+
+def _batched(row: BatchRow, batch: str) -> dict[str, Any]:
+    """The fact that an edit is in a batch."""
+    fact: dict[str, Any] = {"t": "batched", "item": row.item, "id": row.name, "n": row.n, "source": row.source}
+    return fact | {"batch": batch, "try": row.attempt}

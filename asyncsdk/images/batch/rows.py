@@ -51,11 +51,6 @@ class OpenPart:
     rows: list[BatchRow] = field(factory=list, init=False)
 
     @property
-    def needs(self) -> list[str]:
-        """The files that its lines refer to."""
-        return list(dict.fromkeys(file_id for row in self.rows for file_id in row.needs))
-
-    @property
     def rounds(self) -> int:
         """How often any of its rows was cut again."""
         return max((row.rounds for row in self.rows), default=0)

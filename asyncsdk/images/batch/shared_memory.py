@@ -80,8 +80,8 @@ class SharedBatches:
         lost = frozenset(item for item, claim in claims.items() if claim is None)
         if lost:
             return None, lost
-        needs = list(dict.fromkeys(file_id for row in rows for file_id in row.needs))
-        facts = [*needs_of(record.key, needs), creating_of(record)]
+        needs = needs_of(record.key, (file_id for row in rows for file_id in row.needs))
+        facts = [*needs, creating_of(record)]
         await self._lease()
         asked = boot_time()
         [row] = await self._run(

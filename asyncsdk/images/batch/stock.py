@@ -23,6 +23,10 @@ class UploadedPicture:
     file_id: str
     expires_at: float | None = None  # unix time of the server; None: until it is deleted
 
+    def stays(self, *, now: float) -> bool:
+        """Whether it stays long enough for a batch that is created now."""
+        return self.expires_at is None or self.expires_at - now > LEAST_LEFT
+
 
 @define(eq=False)
 class PictureStock:
@@ -40,17 +44,12 @@ class PictureStock:
     def find(self, digest: str, *, now: float) -> UploadedPicture | None:
         """The picture of this content, if it stays long enough for a batch that is created now."""
         picture = self._newest.get(digest)
-        if picture is None or (picture.expires_at is not None and picture.expires_at - now <= LEAST_LEFT):
-            return None
-        return picture
+        return picture if picture is not None and picture.stays(now=now) else None
 
     def stays(self, file_ids: Iterable[str], *, now: float) -> bool:
         """Whether all of these stay long enough for a batch that is created now."""
         known = [self._all.get(file_id) for file_id in file_ids]
-        return all(
-            picture is not None and (picture.expires_at is None or picture.expires_at - now > LEAST_LEFT)
-            for picture in known
-        )
+        return all(picture is not None and picture.stays(now=now) for picture in known)
 
     def need(self, file_id: str, batch: str) -> None:
         """A line of this batch, which has not ended, refers to the file."""

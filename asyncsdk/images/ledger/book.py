@@ -18,7 +18,7 @@ The facts, in the order in which they are written; each before what it is about 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from attrs import define, evolve, field, frozen
@@ -149,7 +149,8 @@ def creating_of(record: BatchRecord) -> dict[str, Any]:
     return fact | ({"rounds": record.rounds} if record.rounds else {})
 
 
-def needs_of(batch: str, files: list[str]) -> Iterator[dict[str, Any]]:
-    """The facts of which pictures a batch needs."""
-    for start in range(0, len(files), CHUNK):
-        yield {"t": "needs", "batch": batch, "files": files[start : start + CHUNK]}
+def needs_of(batch: str, files: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """The facts of which pictures a batch needs, each of which several of its lines may refer to."""
+    needed = list(dict.fromkeys(files))
+    for start in range(0, len(needed), CHUNK):
+        yield {"t": "needs", "batch": batch, "files": needed[start : start + CHUNK]}

@@ -121,8 +121,7 @@ class LedgerIndex:
 
     def _intend(self, key: bytes, fields: Fields, at: float) -> None:
         name, n, source = str(fields["id"]), int(fields["n"]), fields.get("source")
-        before = self._true(self.states.get(key))
-        before = None if before is None else before.alone()
+        before = self._before(key)
         cost, attempt = cost_from(fields), 0 if before is None else before.attempt
         known = key_fields(fields)
         self.states.put(
@@ -134,11 +133,17 @@ class LedgerIndex:
 
     def _put_in_batch(self, key: bytes, fields: Fields, at: float) -> None:
         """It counts once the batch is created: before that it is as it was."""
-        name, n, before = str(fields["id"]), int(fields["n"]), self._true(self.states.get(key))
-        state = ItemState("batched", name, at, n=n, source=fields.get("source"))
-        before = None if before is None else before.alone()
-        self.states.put(key, evolve(state, before=before, batch=str(fields["batch"]), attempt=int(fields["try"])))
+        name, n, source = str(fields["id"]), int(fields["n"]), fields.get("source")
+        before, batch, attempt = self._before(key), str(fields["batch"]), int(fields["try"])
+        self.states.put(
+            key, ItemState("batched", name, at, n=n, source=source, before=before, batch=batch, attempt=attempt)
+        )
         self._own(key, name, n)
+
+    def _before(self, key: bytes) -> ItemState | None:
+        """The state of an edit that is about to be sent again, or put in a batch."""
+        state = self._true(self.states.get(key))
+        return None if state is None else state.alone()
 
     def _change_batch(self, kind: str, fields: Fields, at: float) -> None:
         if kind == "batched":
