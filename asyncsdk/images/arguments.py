@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Collection
 from typing import Any
@@ -14,8 +13,6 @@ from asyncsdk.images.bulk.policy import OnUncertain, Policy
 from asyncsdk.images.edit import EditFields, ImageEdit
 from asyncsdk.images.ledgers import ChosenLedger, LedgerPlace, database_of, directory_of, ledger_from
 from asyncsdk.images.target import Target
-
-logger = logging.getLogger(__name__)
 
 
 def edit_of(image: Any, prompt: str | None, fields: EditFields) -> ImageEdit:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Unpack
@@ -30,18 +29,13 @@ from asyncsdk.images.edit import EditFields, ImageEdit, Picture
 from asyncsdk.images.idempotency import checked_header
 from asyncsdk.images.ledgers import ChosenLedger, ledger_from, limits_with
 from asyncsdk.images.result import EditResult
-from asyncsdk.images.runs import EditRuns
+from asyncsdk.images.runs import EditRuns, Edits
 from asyncsdk.images.sending import Event, Flight, send, streaming
 from asyncsdk.ratelimit import INPUT_IMAGES
 from asyncsdk.remote.stores import RemoteStores
 
 if TYPE_CHECKING:
     from distributed import Client as DaskClient
-
-
-logger = logging.getLogger(__name__)
-
-Edits = Iterable[ImageEdit] | AsyncIterable[ImageEdit]
 
 
 @define(eq=False)

@@ -24,6 +24,10 @@ class DatabaseFault(Exception):  # noqa: N818 - its owner makes an error of it
         self.is_newer = is_newer
         self.passes = passes
 
+    def again(self) -> DatabaseFault:
+        """The same once more, for another caller: each has a traceback of its own."""
+        return DatabaseFault(self.reason, self.advice, is_newer=self.is_newer, passes=self.passes)
+
 
 class NotMadeError(Exception):
     """Nothing was ever written there: the schema is not made yet, and to read is no reason to make it."""

@@ -152,8 +152,7 @@ class PostgresConnection:
     def _check_refusal(self, began: float) -> None:
         """Raise the DatabaseFault that was met just now: of many files, each would find out by itself in turn."""
         if self._refusal is not None and not self._has_worked and began < self._refusal[0] + REFUSED_SECONDS:
-            failed = self._refusal[1]
-            raise DatabaseFault(failed.reason, failed.advice, is_newer=failed.is_newer, passes=failed.passes)
+            raise self._refusal[1].again()
 
     async def _run(
         self, name: str, arguments: Sequence[Any], *, writes: bool, seconds: float, lock: str | None

@@ -104,10 +104,9 @@ class PoolLimiter:
         self._changed.set()
 
     def _check(self) -> None:
-        failed = self._failure
-        if failed is not None:
+        if self._failure is not None:
             with self._worded():
-                raise DatabaseFault(failed.reason, failed.advice, is_newer=failed.is_newer, passes=failed.passes)
+                raise self._failure.again()
 
     async def _keep(self) -> None:
         """Look at the pool as often as `PoolShare` says."""

@@ -163,6 +163,17 @@ async def test_after_the_databases_clock_was_set_back_no_lease_is_shorter_than_o
     assert await connections[0].fetchval(left, usual) > 490
 
 
+async def test_what_a_batch_holds_stays_its_own_whoever_renews_a_lease(connections: list[Any]) -> None:
+    batch = uuid.uuid4()
+    await connections[0].execute(
+        "insert into asyncsdk.holder (id, pid, host, machine, until) values ($1, 0, 'a batch', 'key', 'infinity')",
+        batch,
+    )
+    await lease(connections[1], 60.0)
+    ends = "select until = 'infinity' from asyncsdk.holder where id = $1"
+    assert await connections[0].fetchval(ends, batch)
+
+
 async def test_after_a_step_of_the_databases_clock_a_lapsed_lease_is_not_taken_at_once(
     postgres_server: PostgresServer, database: str, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

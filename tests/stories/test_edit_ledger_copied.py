@@ -21,6 +21,7 @@ from asyncsdk import (
     LedgerError,
     PostgresLedger,
 )
+from asyncsdk.images.costs.money import NANOS
 from asyncsdk.images.ledger import ClaimLostError, copying
 from asyncsdk.images.ledger.copying import CopiedLedger, copy_ledger
 from asyncsdk.images.ledger.file import FileLedger, open_ledger
@@ -336,7 +337,7 @@ async def test_into_itself_it_is_refused(editor: ImageEditor, tmp_path: Path, da
 async def hold(url: str, tmp_path: Path, *, started: bool) -> SharedLedger:
     """A process that claims an edit, perhaps starts it, and is then paused for longer than its lease."""
     async with PostgresLedger(url, terms=SHORT).open(tmp_path, {}) as ledger:
-        await ledger.claim([("row 1", "Row 1", None)], max_edits=None, max_tokens=None)
+        await ledger.claim([("row 1", "Row 1", None)], max_edits=None, max_tokens=None, costs={"row 1": 70})
         if started:
             await ledger.intend("row 1", id="Row 1", n=1)
         ledger.claims, claims = {}, ledger.claims  # it gives nothing back
@@ -359,6 +360,8 @@ async def test_what_a_paused_process_has_is_settled_first_and_it_sends_nothing_m
     shown = await PostgresLedger(other_url).show()
     assert shown is not None
     assert (shown["states"], shown["edits"]) == (({"uncertain": 1}, 1) if started else ({"new": 1}, 0))
+    [entry] = await entries(other_url)
+    assert (shown["cost"], entry.get("cost")) == ((70, 70 / NANOS) if started else (0, None))
     async with source.session():
         if started:  # its answer comes late, and is kept where it was asked for
             await paused.end("row 1", "done", id="Row 1", files=("Row 1.png",))

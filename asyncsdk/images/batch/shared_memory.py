@@ -1,7 +1,7 @@
 """The batches of a ledger in a database: facts that all copies read, and edits that a batch holds.
 
 A batch is followed by one process at a time, by its lease; the edits in it are started, and are held by the batch
-itself, which never lapses (`postgres/sql/schema_4.sql`).
+itself, which never lapses (`postgres/sql/schema_5.sql`).
 """
 
 from __future__ import annotations

@@ -158,7 +158,7 @@ def withdraw(row: EditRow, *, batch: str, new: str, holder: str | None) -> Chang
     if row.phase != "started" or row.holder != batch:
         return Changed(row, "yes" if row.last == new and row.phase == "claimed" else "no")
     if holder is None:
-        return Changed(evolve(row, phase=None, last=new), "yes", counted=-1)
+        return Changed(evolve(row, phase=None, last=new), "yes", counted=-1, spent=-(row.new_cost or 0))
     return Changed(evolve(row, phase="claimed", epoch=row.epoch + 1, holder=holder, last=new), "yes")
 
 

@@ -18,11 +18,11 @@ with given as materialized (
     returning e.key, e.epoch
 ), freed as (
     update asyncsdk.edit e set phase = null, try = gen_random_uuid() from held where e.key = held.key and held.new is null
-    returning e.key
+    returning e.new_cost
 ), counted as (
-    insert into asyncsdk.ledger_worker as w (holder, run, edits, writes)
-    select $1, $4, -(select count(*) from freed), 1
-    on conflict (holder) do update set edits = w.edits + excluded.edits, writes = w.writes + 1
+    insert into asyncsdk.ledger_worker as w (holder, run, edits, cost, writes)
+    select $1, $4, -count(*), -coalesce(sum(new_cost), 0), 1 from freed
+    on conflict (holder) do update set edits = w.edits + excluded.edits, cost = w.cost + excluded.cost, writes = w.writes + 1
 ), made as (
     insert into asyncsdk.batch_fact (try, part, fact)
     select $5, g.part, g.fact from json_array_elements($6::json) with ordinality as g(fact, part) order by g.part

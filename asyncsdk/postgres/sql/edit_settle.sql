@@ -14,15 +14,16 @@ with seen as materialized (
     for update of e skip locked
 ), freed as (
     update asyncsdk.edit e set phase = null, try = $4 from gone where e.key = gone.key and gone.phase = 'claimed'
-    returning e.key
+    returning e.new_cost
 ), lapsed as (
     update asyncsdk.edit e
     set status = 'uncertain', phase = null, at = clock_timestamp(), run = $3, digest = new_digest, source = new_source,
-        n = coalesce(new_n, 1), files = null, usage = null, problem = null, images = null, request_id = null
+        n = coalesce(new_n, 1), files = null, usage = null, problem = null, images = null, request_id = null,
+        cost = new_cost
     from gone where e.key = gone.key and gone.phase = 'started'
     returning e.key
 )
-insert into asyncsdk.ledger_worker as w (holder, run, edits, writes)
-select $2, $3, -(select count(*) from freed), 1
-on conflict (holder) do update set edits = w.edits + excluded.edits, writes = w.writes + 1
+insert into asyncsdk.ledger_worker as w (holder, run, edits, cost, writes)
+select $2, $3, -count(*), -coalesce(sum(new_cost), 0), 1 from freed
+on conflict (holder) do update set edits = w.edits + excluded.edits, cost = w.cost + excluded.cost, writes = w.writes + 1
 returning w.edits
