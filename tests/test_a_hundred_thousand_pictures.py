@@ -23,11 +23,12 @@ from asyncsdk.cli.signals import Stop
 from asyncsdk.images.batch.progress import BatchProgress, BatchStep
 from asyncsdk.images.bulk.preview import PlanBuilder
 from asyncsdk.server import LocalServer
+from tests.pages import ROOT, blocks_of
 from tests.stories.pictures import photo
 
-ROOT = Path(__file__).parents[1]
-PAGE = (ROOT / "docs" / "a-hundred-thousand-pictures.md").read_text()
-BLOCKS = re.findall(r"(?:^<!-- not run: (.+?) -->\n)?^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+PATH = "docs/a-hundred-thousand-pictures.md"
+PAGE = (ROOT / PATH).read_text()
+BLOCKS = [block for block in blocks_of(PATH) if block.language == "sh"]
 COMMAND = re.compile(r"asyncsdk ((?:[^\n|&;>#'\"]|'[^']*'|\"[^\"]*\")+)")
 
 
@@ -44,7 +45,7 @@ def test_all_commands_run_one_after_the_other(
     codes, left = list[int](), "2 to send.\nThey make 1 batch, for half the price."
     with LocalServer(tmp_path / "server", batch_seconds=0.3) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
-        for line in "".join(code for why_not, code in BLOCKS if not why_not).splitlines():
+        for line in "".join(block.code for block in BLOCKS if not block.not_run).splitlines():
             command, _, may_be = line.partition(" || ")
             waits = ["--poll", "1s"] if "--batch" in command else []
             codes.append(app.run([*shlex.split(command)[1:], *waits], Stop()))
@@ -57,14 +58,14 @@ def test_all_commands_run_one_after_the_other(
 
 
 def test_the_script_that_waits_goes_on_while_something_is_in_batches(tmp_path: Path) -> None:
-    script = next(code for why_not, code in BLOCKS if why_not == "it waits for half an hour")
+    script = next(block.code for block in BLOCKS if block.not_run == "it waits for half an hour")
     program = "asyncsdk() { echo run >>runs; test $(wc -l <runs) = 3 || return 75; }; sleep() { :; }\n"
     subprocess.run(["bash", "-e", "-c", program + script], cwd=tmp_path, check=True)
     assert (tmp_path / "runs").read_text() == "run\n" * 3
 
 
 def test_all_commands_are_taken_by_the_program() -> None:
-    commands = [command for _, code in BLOCKS for command in COMMAND.findall(code)]
+    commands = [command for block in BLOCKS for command in COMMAND.findall(block.code)]
     assert len(commands) >= 10
     for command in commands:
         make_app().parse_args(shlex.split(command), exit_on_error=False, print_error=False)

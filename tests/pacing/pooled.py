@@ -15,6 +15,7 @@ from attrs import define, field
 
 from asyncsdk.ratelimit import INPUT_IMAGES, Permit, RateLimit, Refusal
 from asyncsdk.ratepool import PlaceInLine, PoolRow, PoolShare, Reading
+from tests.fleet.checker import busiest_minute
 
 TURNED_AWAY = Refusal(None, 0.02)
 BEGIN = 1_800_000_000.0  # by the database's clock, when it is 0.0 here
@@ -232,14 +233,7 @@ class Fleet:
 
 
 def most_in_a_minute(sent: Sequence[tuple[float, int]]) -> int:
-    most, count, oldest = 0, 0, 0
-    for at, units in sent:
-        count += units
-        while sent[oldest][0] <= at - 60:
-            count -= sent[oldest][1]
-            oldest += 1
-        most = max(most, count)
-    return most
+    return busiest_minute(sent)[0]
 
 
 def most_ahead(sent: Sequence[tuple[float, int]], rate: float) -> float:
