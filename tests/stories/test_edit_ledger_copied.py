@@ -327,6 +327,22 @@ async def test_it_is_refused_while_a_process_has_the_ledger(
     assert await may_send(tmp_path / "out" / ".asyncsdk", tmp_path)
 
 
+@pytest.mark.parametrize("is_shared", [False, True])
+async def test_it_is_refused_while_edits_are_in_batches_and_nothing_is_changed(
+    editor: ImageEditor, tmp_path: Path, database_url: str, other_url: str, *, is_shared: bool
+) -> None:
+    ledger = PostgresLedger(other_url, terms=SHORT) if is_shared else None
+    async with editor.edit_batch([job(1), job(2)], out=tmp_path / "out", ledger=ledger, detach=True) as outcomes:
+        assert {outcome.status async for outcome in outcomes} == {"batched"}
+    source = PostgresLedger(other_url, terms=SHORT) if is_shared else tmp_path / "out" / ".asyncsdk"
+    with pytest.raises(LedgerBusyError, match=r"has edits in batches that have not ended\. Nothing was changed\."):
+        await copy_ledger(source, PostgresLedger(database_url))
+    async with editor.edit_batch([job(1), job(2)], out=tmp_path / "out", ledger=ledger, poll=0.05) as outcomes:
+        assert {outcome.status async for outcome in outcomes} == {"done"}
+    copied = await copy_ledger(source, PostgresLedger(database_url))
+    assert copied.edits == 2
+
+
 async def test_into_itself_it_is_refused(editor: ImageEditor, tmp_path: Path, database_url: str) -> None:
     await run(editor, [job(1)], out=tmp_path, ledger=database_url)
     same = PostgresLedger(database_url.replace("127.0.0.1", "localhost"))

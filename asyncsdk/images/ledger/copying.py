@@ -33,8 +33,9 @@ from asyncsdk.images.ledger.claims import worded
 from asyncsdk.images.ledger.copied import COPIED_BY, COPIED_FROM, MOVED_TO, Chosen, Row, RowsDigest
 from asyncsdk.images.ledger.file import FileLedger, open_ledger
 from asyncsdk.images.ledger.index import Spent, spent_of
-from asyncsdk.images.ledger.messages import moved
+from asyncsdk.images.ledger.messages import in_batches, moved
 from asyncsdk.images.ledger.postgres import PostgresLedger
+from asyncsdk.images.ledger.seen import HOST_OF_BATCHES
 from asyncsdk.images.ledger.shared import SharedLedger
 from asyncsdk.images.ledger.states import is_not_delivered
 from asyncsdk.postgres.database import Database
@@ -204,6 +205,8 @@ class _Files:
 async def _of_files(directory: Path) -> AsyncIterator[_Files]:
     async with open_ledger(directory) as ledger:
         states = ledger.index.states
+        if any(state.status == "batched" for _, state in states.items()):
+            raise in_batches(directory)
         waiting = sum(is_not_delivered(state) for _, state in states.items())
         if waiting:
             raise LedgerError(
@@ -259,6 +262,8 @@ async def _settle(database: Database, ledger: SharedLedger) -> None:
     while claims := await database.run("ledger_claims"):
         gone = {str(row["holder"]) for row in claims if is_gone_here(row["pid"], row["machine"])}
         rest = [row for row in claims if str(row["holder"]) not in gone]
+        if any(row["host"] == HOST_OF_BATCHES for row in rest):
+            raise in_batches(ledger.place)
         alive = next((row for row in rest if row["is_alive"]), None)
         if alive is not None:
             raise LedgerBusyError(

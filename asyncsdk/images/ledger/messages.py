@@ -91,3 +91,11 @@ def busy(directory: Path, lock: Path) -> LedgerBusyError:
     if process:
         error.pid, error.host = process.pid, process.host
     return error
+
+
+def in_batches(place: Path | str) -> LedgerBusyError:
+    """The error of a copy of a ledger that has edits in batches: where these are is not copied."""
+    return LedgerBusyError(
+        f"the ledger in {place} has edits in batches that have not ended. Nothing was changed.\n  Collect them first: "
+        "the same edit-many --batch; then copy the ledger."
+    )
