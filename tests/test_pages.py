@@ -30,7 +30,6 @@ from tests.pages import PAGES, ROOT, Block, all_blocks, blocks_of
 from tests.remote.s3_server import s3_server
 from tests.stories.pictures import mask, photo, png
 
-
 # pages whose programs need more than the others' have a test of their own: tests/test_servers_guide.py
 OF_GUIDES = {path for path in PAGES if (ROOT / "tests" / f"test_{Path(path).stem.partition('-')[0]}_guide.py").exists()}
 OF_GUIDES |= {"docs/a-hundred-thousand-pictures.md"}  # its commands follow one another
