@@ -11,7 +11,7 @@ from functools import partial
 
 import pytest
 from attrs import evolve
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from asyncsdk.ratelimit import INPUT_IMAGES, LATE_SECONDS, MARGIN, Permit, RateLimit, Refusal
@@ -70,9 +70,8 @@ fleets = st.builds(
 )
 
 
-# the same examples each time: the minute held in all of 836 others; how far ahead is 1.7 s in place of 1.5 in one of 80
 @given(fleets)
-@settings(max_examples=8, derandomize=True)
+@settings(max_examples=5)
 def test_whatever_fails_no_minute_has_more_than_the_limit_and_3_of_a_hundred_and_one_item(fleet: Fleet) -> None:
     assert fleet.limit is not None
     fleet.run(150)
@@ -155,9 +154,9 @@ def test_a_limit_that_a_429_names_is_learned_by_all_from_the_first_one(
     assert len(fleet.sent) - len(fleet.passed) <= 0.1 * len(fleet.sent) + processes * 16
 
 
-# the same examples each time: of 406 others five were slower, down to a quarter, also with one process
 @given(limit=st.integers(30, 200), processes=st.integers(1, 6), seed=seeds)
-@settings(max_examples=3, derandomize=True)
+@example(limit=170, processes=3, seed=48)  # it slows down shortly before a hold of most of a minute
+@settings(max_examples=2)
 def test_a_limit_that_is_not_named_is_found_together(limit: int, processes: int, seed: int) -> None:
     fleet = Fleet(seed, None, processes, server=SlidingMinute(limit).ask, says=lambda wait: Refusal(None, wait))
     fleet.run(420)
