@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from filelock import FileLock
 
 from tests.browser import CHROMIUM, Page, chromium, tab
 from tests.pages import ROOT
@@ -46,9 +48,13 @@ TOO_WIDE = """[...document.querySelectorAll('html, .table-wrapper')].filter(
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("sphinx", reason="the extra `docs` is not installed")
-    folder = tmp_path_factory.mktemp("site")  # in a process of its own: Sphinx warns of what it will change itself
-    subprocess.run([sys.executable, "-m", "docs", str(folder)], cwd=ROOT, check=True, capture_output=True)
-    return folder / "html"
+    folder = tmp_path_factory.getbasetemp()
+    shared = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "site"  # built once for all workers
+    with FileLock(f"{shared}.lock"):
+        if not (shared / "html" / "llms.txt").exists():
+            # in a process of its own, since Sphinx warns of what it will change itself
+            subprocess.run([sys.executable, "-m", "docs", str(shared)], cwd=ROOT, check=True, capture_output=True)
+    return shared / "html"
 
 
 @pytest.fixture(scope="module")
