@@ -23,8 +23,9 @@ if (typeof Search !== "undefined") {
   const read = (sections) =>
     sections.map(([page, anchor, title, heading, text]) => {
       const counts = counted(counted(counted(new Map(), text, 1), heading, 8), title, 3);
-      const kind = IS_BACKGROUND.test(page) ? 0.5 : page.startsWith("api/") || heading.startsWith("asyncsdk ") ? 0.7 : 1;
-      return { page, anchor, title, heading, text, counts, kind, size: text.length };
+      const isReference = page.startsWith("api/") || heading.startsWith("asyncsdk ");
+      const weight = IS_BACKGROUND.test(page) ? 0.5 : isReference ? 0.7 : 1;
+      return { page, anchor, title, heading, text, counts, weight, size: text.length };
     });
 
   const scored = (sections, query) => {
@@ -46,7 +47,7 @@ if (typeof Search !== "undefined") {
         if (count) covered += rarity;
         score += (rarity * count) / (count + 0.6 + 0.6 * (section.size / mean));
       }
-      return { section, score: score * section.kind * (covered / all) ** 2 };
+      return { section, score: score * section.weight * (covered / all) ** 2 };
     });
     return results.filter(({ score }) => score > 0).sort((a, b) => b.score - a.score).slice(0, SHOWN);
   };
@@ -54,8 +55,12 @@ if (typeof Search !== "undefined") {
   // where most of the words are near to each other
   const excerpt = (text, query) => {
     const wanted = new Set(termsOf(query));
-    const places = [...text.matchAll(/[\p{Letter}\p{Number}_]+/gu)].filter(([word]) => termsOf(word).some((term) => wanted.has(term)));
-    const near = (place) => new Set(places.filter(({ index }) => Math.abs(index - place.index) < AROUND).map(([word]) => stemOf(word.toLowerCase()))).size;
+    const words = [...text.matchAll(/[\p{Letter}\p{Number}_]+/gu)];
+    const places = words.filter(([word]) => termsOf(word).some((term) => wanted.has(term)));
+    const near = (place) => {
+      const around = places.filter(({ index }) => Math.abs(index - place.index) < AROUND);
+      return new Set(around.map(([word]) => stemOf(word.toLowerCase()))).size;
+    };
     const best = places.reduce((one, other) => (one && near(one) >= near(other) ? one : other), null);
     const start = Math.max(0, (best ? best.index : 0) - AROUND);
     const from = start && text.indexOf(" ", start) + 1;
@@ -77,8 +82,8 @@ if (typeof Search !== "undefined") {
   Search.query = (query) => {
     const results = scored(read(Search._index), query);
     Search.output.append(...results.map(({ section }) => shown(section, query)));
-    // highlighted on the page that is opened
-    localStorage.setItem("sphinx_highlight_terms", splitQuery(query.toLowerCase()).filter((word) => !stopwords.has(word)).join(" "));
+    const words = splitQuery(query.toLowerCase()).filter((word) => !stopwords.has(word));
+    localStorage.setItem("sphinx_highlight_terms", words.join(" ")); // highlighted on the page that is opened
     Search.stopPulse();
     Search.title.textContent = "Search results";
     Search.title.ariaLevel = 1;
