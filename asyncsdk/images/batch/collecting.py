@@ -11,6 +11,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from pathlib import Path
+from typing import Any
 
 from attrs import define, evolve, field, frozen
 
@@ -223,8 +224,10 @@ class BatchCollector:
             raise writer.doubt
 
     async def _note(self, item: str, outcome: EditOutcome, pictures: int) -> None:
-        self._states[item] = evolve(self._states[item], status=outcome.status)  # type: ignore[arg-type]  # one of a state
-        await self.call.recorded(self.record, item, outcome, pictures)
+        was = self._states[item]
+        self._states[item] = evolve(was, status=outcome.status)  # type: ignore[arg-type]  # one of a state
+        counted: Any = {"most": self.call.prepared_of(item, was).most, "is_found": was.status == "uncertain"}
+        await self.call.recorded(self.record, item, outcome, pictures, **counted)
 
 
 def _without_pictures(prepared: PreparedEdit, verdict: LineVerdict, raw: Path | None) -> EditOutcome:
