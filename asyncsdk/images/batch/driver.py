@@ -87,7 +87,7 @@ class BatchDriver:
                 call.halt(error)
             if self._limit is not None and run.reason is None:
                 run.limits.is_in_batches = any(each.is_open for each in call.progress.values())
-                run.halt(self._limit)
+                run.halt(run.limits.reached())
 
     async def _take(self, edits: Iterable[ImageEdit] | AsyncIterable[ImageEdit]) -> None:
         """Put all edits that are to be sent into batches."""
