@@ -1,4 +1,4 @@
-"""A limit in dollars for edits in batches whose process is killed, at each step or at moments of chance, and over copies.
+"""A limit in dollars for edits in batches whose processes are killed, at each step or at moments of chance.
 
     python -m tests.faults batchcosts costfleet [--batched 2000] [--seed S]
 
@@ -105,8 +105,8 @@ async def _real(server: ServerProcess) -> float:
     total, table = 0, packaged()
     async with Client("any", base_url=server.url) as client:
         async for batch in client.pages(api.list_batches()):
-            usage, price = batch.usage, table.models[batch.model or ""]
-            if usage is not None:
+            usage, price = batch.usage, table.of(batch.model)
+            if usage is not None and price is not None:
                 read = (usage.input_tokens or 0) * price.text.input  # of what kind each was is not said: at least
                 total += int((read + (usage.output_tokens or 0) * price.image.output) * (price.batch or 1))
     return total / NANOS

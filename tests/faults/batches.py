@@ -79,8 +79,10 @@ class BatchTask:
                 photo(path, (16, 16), seed=number)
         jobs = [
             ImageEdit(
-                **{"image": paths[number % PICTURES], "prompt": self.prompt(number), "model": MODEL, "id": f"e{number}"}
-                | self.fields
+                image=paths[number % PICTURES],
+                prompt=self.prompt(number),
+                id=f"e{number}",
+                **{"model": MODEL, **self.fields},
             )
             for number in range(self.edits)
         ]
