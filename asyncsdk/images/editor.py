@@ -289,6 +289,7 @@ class ImageEditor:
         max_tokens: int | None = None,
         verify: bool = False,
         max_cost: float | None = None,
+        batch: bool = False,
         check: bool | None = None,
     ) -> EditPlan:
         """Find out what `edit_many` would do with the same arguments: reads every picture, and sends nothing.
@@ -306,6 +307,7 @@ class ImageEditor:
             max_tokens: As for `edit_many`; what edits will use is not known before.
             verify: As for `edit_many`.
             max_cost: As for `edit_many`; what is held back is what has no room at its highest price.
+            batch: Plan for `edit_batch`: what can't be in a batch is a problem, and limits are at the price of one.
             check: As for `edit_many`.
 
         Returns:
@@ -327,9 +329,9 @@ class ImageEditor:
             if target is not None:
                 await target.look()
             limits = limits_with(limits, known, pricing)
-            intake = await self._runs.intake(policy, target, known, limits, pricing, check=check)
+            intake = await self._runs.intake(policy, target, known, limits, pricing, check=check, in_batches=batch)
             costs = PlannedCosts(pricing, today())
-            builder = PlanBuilder(limits.allowed, costs, limits.room)
+            builder = PlanBuilder(limits.allowed, costs, limits.room, in_batches=batch)
             async with aclosing(tasks.walk(edits)) as all_, aclosing(intake.in_turn(all_)) as source:
                 async for edit in source:
                     builder.count(await intake.prepare(edit))

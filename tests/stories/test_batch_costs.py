@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from asyncsdk import Client, ConfigurationError, ImageEdit, ImageEditor, LimitReachedError, PostgresLedger, api
 from asyncsdk.images.costs.money import NANOS, part_of
@@ -206,6 +207,21 @@ async def test_an_edit_that_can_not_be_priced_is_refused_before_anything_is_sent
     with pytest.raises(ConfigurationError, match="a limit in dollars needs to know what each edit costs"):
         await batch(editor, edits(2, model="another"), out, max_cost=5)
     assert not server.batches
+
+
+async def test_a_plan_for_batches_has_their_limits_and_says_what_can_not_be_in_one(
+    editor: ImageEditor, out: Path
+) -> None:
+    most = await most_of(editor, **PLAIN)
+    others = [evolve(each, id=f"other {each.id}", model=None) for each in edits(2)]
+    jobs = [*edits(9, **PLAIN), *others]
+    plan = await editor.plan(jobs, out=out, max_cost=2.6 * most, batch=True)
+    assert (plan.to_send, plan.sent) == (9, 5)
+    assert [(each.id, each.status) for each in plan.problems] == [(each.id, "refused") for each in others]
+    assert all("the edits of a batch need one" in str(each.error) for each in plan.problems)
+    plan = await editor.plan(jobs[:9], out=out, max_cost=2.6 * most)
+    assert (plan.to_send, plan.sent, plan.problems) == (9, 2, ())
+    assert (await editor.plan(others)).to_send == 2
 
 
 @pytest.fixture

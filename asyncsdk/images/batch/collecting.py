@@ -28,6 +28,7 @@ from asyncsdk.images.batch.verdicts import LineVerdict, verdict_of
 from asyncsdk.images.billing import problem_of
 from asyncsdk.images.bulk.delivery import LedgerWriter, ResultWriter
 from asyncsdk.images.bulk.intake import PreparedEdit
+from asyncsdk.images.costs.money import in_dollars
 from asyncsdk.images.destination import NOT_DELIVERED, RAW
 from asyncsdk.images.ledger.book import BatchRecord
 from asyncsdk.images.ledger.states import ItemState
@@ -177,7 +178,7 @@ class BatchCollector:
         ledger = LedgerWriter(self.call.memory.rows, prepared)
         cost = self.call.cost(self.record, prepared.edit, verdict.usage)
         if verdict.status != "done":
-            outcome = _without_pictures(prepared, verdict, raw)
+            outcome = evolve(_without_pictures(prepared, verdict, raw), cost=in_dollars(cost))
             if outcome.status == "failed":
                 await self.call.memory.failed(item)
             await ledger.end(outcome, cost=cost)
@@ -201,6 +202,7 @@ class BatchCollector:
             displaced=writer.displaced.files,
             displaced_objects=writer.displaced.objects,
             usage=verdict.usage,
+            cost=in_dollars(cost),
             problem=problem,
             error=failure,
         )
