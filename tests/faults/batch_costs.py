@@ -49,12 +49,19 @@ async def die_within_a_limit(
 
 
 async def kill_within_a_limit(
-    folder: Path, edits: int, *, seed: int, kills: int = 20, size: int = 300, database: str | None = None
+    folder: Path,
+    edits: int,
+    *,
+    seed: int,
+    kills: int = 20,
+    size: int = 300,
+    fields: Mapping[str, Any] = FAR,
+    database: str | None = None,
 ) -> Row:
     """Many edits with a limit, killed at moments of chance; over a `database` by four copies."""
     row, numbers = Row("batch costs" if database is None else "cost fleet"), random.Random(seed)
     async with serving(folder / "server", *OPTIONS, "1") as server:
-        task = await _limited(BatchTask(server.url, folder / "work", edits=edits, size=size, ledger=database), FAR)
+        task = await _limited(BatchTask(server.url, folder / "work", edits=edits, size=size, ledger=database), fields)
         firsts = [0] if database is None else [number * edits // COPIES for number in range(COPIES)]
         running = {first: start(evolve(task, first=first)) for first in firsts}
         while row.cases < kills:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.batch_costs import STEPS, die_within_a_limit, kill_within_a_limit
+from tests.faults.batch_costs import FAR, NEAR, STEPS, die_within_a_limit, kill_within_a_limit
 from tests.postgres.server import PostgresServer
 
 
@@ -32,7 +32,7 @@ async def test_so_it_does_over_a_database(
 async def test_copies_that_are_killed_again_and_again_stay_within_their_limit(
     tmp_path: Path, database_url: str, *, is_shared: bool
 ) -> None:
-    place = database_url if is_shared else None
-    row = await kill_within_a_limit(tmp_path, 60, seed=4, kills=4, size=8, database=place)
+    place, fields = (database_url, NEAR) if is_shared else (None, FAR)
+    row = await kill_within_a_limit(tmp_path, 60, seed=4, kills=4, size=8, database=place, fields=fields)
     assert row.violations == []
     assert row.cases
