@@ -5,13 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from attrs import evolve
 
-from asyncsdk import Client, ConfigurationError, ImageEdit, ImageEditor, LimitReachedError, PostgresLedger, api
+from asyncsdk import (
+    Client,
+    ConfigurationError,
+    ImageEdit,
+    ImageEditor,
+    LimitReachedError,
+    Outcomes,
+    PostgresLedger,
+    api,
+)
 from asyncsdk.images.costs.money import NANOS, part_of
 from asyncsdk.images.costs.pricing import Pricing
 from asyncsdk.images.costs.table import packaged
@@ -280,3 +291,53 @@ async def test_four_copies_share_one_limit_and_what_is_given_back(
         assert all(isinstance(each, LimitReachedError) for each in ends)
         assert 8 <= server.edits.edits < 24
     assert ours(server) == []
+
+
+@pytest.mark.parametrize("is_shared", [False, True])
+async def test_a_call_that_waits_for_room_is_stopped_at_once(
+    tmp_path: Path, out: Path, ledger: PostgresLedger, *, is_shared: bool
+) -> None:
+    place: Any = ledger if is_shared else None
+    async with (
+        LocalServer(tmp_path / "slow", batch_seconds=600, documented_tokens=True) as server,
+        Client("sk-test", base_url=server.url, timing=QUICK) as client,
+    ):
+        editor = ImageEditor(client)
+        limit = 2 * await most_of(editor, **PLAIN)
+        found: list[str] = []
+        run: Any = {"out": out, "ledger": place, "poll": 0.02, "max_cost": limit}
+        async with editor.edit_batch(edits(9, **PLAIN), **run) as outcomes, asyncio.timeout(20):
+            while not outcomes.in_flight:
+                await asyncio.sleep(0.05)
+            await asyncio.sleep(0.5)
+            assert len(server.batches) == 1
+            outcomes.stop()
+            found = [outcome.status async for outcome in outcomes]
+        assert found == ["batched"] * (3 if is_shared else 4)
+
+
+async def test_direct_and_batched_copies_share_the_limit_of_a_database(
+    editor: ImageEditor, server: LocalServer, out: Path, ledger: PostgresLedger
+) -> None:
+    limit = 6 * await most_of(editor, **PLAIN)
+    costs: dict[str, float] = {}
+
+    async def copy(number: int) -> None:
+        jobs, one = edits(30, **PLAIN), PostgresLedger(ledger.url, terms=SHORT)
+        options: Any = {"out": out, "ledger": one, "max_cost": limit}
+        way = partial(editor.edit_batch, poll=0.02) if number % 2 else editor.edit_many
+        with pytest.raises(LimitReachedError):
+            await end(way(jobs[number * 7 :] + jobs[: number * 7], **options))
+
+    async def end(run: AbstractAsyncContextManager[Outcomes]) -> None:
+        async with run as outcomes:
+            async for each in outcomes:
+                if each.result is not None:  # it was sent directly
+                    costs[each.id] = each.cost or 0.0
+
+    async with asyncio.timeout(120), asyncio.TaskGroup() as group:
+        for number in range(4):
+            group.create_task(copy(number))
+    assert set(server.edits.by_prompt.values()) == {1}
+    paid = sum(costs.values())
+    assert 0 < paid < real(server) + paid <= await counted(ledger) + 1e-9 <= limit + 1e-9

@@ -47,7 +47,7 @@ class BatchCall:
     progress: dict[str, BatchProgress] = field(factory=dict, init=False)  # by our key of the batch
     under_way: int = field(default=0, init=False)
     reading: anyio.Lock = field(factory=anyio.Lock, init=False)  # one batch is read at a time
-    changes: int = field(default=0, init=False)  # batches that came to their ends, and edits that may be others'
+    changes: int = field(default=0, init=False)  # batches that ended, and edits that are on their way no more
     _all_came: anyio.Event = field(factory=anyio.Event, init=False)
     _leaving: anyio.Event = field(factory=anyio.Event, init=False)
     _changed: anyio.Event = field(factory=anyio.Event, init=False)
