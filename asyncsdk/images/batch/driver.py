@@ -7,7 +7,7 @@ killed at any moment: the ledger has each step before or at once after it is mad
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from contextlib import aclosing
 
 import anyio
@@ -94,7 +94,7 @@ class BatchDriver:
         run = self.call.run
         run.intake.before_wait, run.intake.more_room = self._send_gathered, self._more_room
         async with (
-            aclosing(prepared_edits(run, edits)) as source,
+            aclosing(self._prepared(edits)) as source,
             tasks.map_unordered(source, self._referred, limit=UPLOADS) as referred,
         ):
             async for each in referred:
@@ -103,9 +103,18 @@ class BatchDriver:
                     self._arrived()
         if isinstance(run.reason, LimitReachedError):  # of a ledger that counts by itself
             self._limit = run.take_reason()
-        if run.stopping and self._limit is None:
-            self.call.leave()
         await self._send_rest()
+
+    async def _prepared(
+        self, edits: Iterable[ImageEdit] | AsyncIterable[ImageEdit]
+    ) -> AsyncGenerator[PreparedEdit | EditOutcome, None]:
+        """The edits as they are taken. Where these end for an error, those that wait for room are not sent either."""
+        run = self.call.run
+        async with aclosing(prepared_edits(run, edits)) as source:
+            async for each in source:
+                yield each
+        if run.stopping and self._limit is None and not isinstance(run.reason, LimitReachedError):
+            self.call.leave()
 
     async def _send_gathered(self) -> None:
         """Before edits are waited for that other processes have: these may wait for ours."""
@@ -159,11 +168,11 @@ class BatchDriver:
         call.know(outcome)
         if key not in call.progress:
             await call.memory.refresh()
-            record = call.memory.book.open.get(key)
-            if record is None:
-                await call.report([outcome.item])
-            elif key not in call.progress:
-                self._follow(record, None, is_earlier=True)
+        record = call.memory.book.open.get(key)
+        if record is None:
+            await call.report([outcome.item])
+        elif key not in call.progress:
+            self._follow(record, None, is_earlier=True)
 
     async def _counted(self, prepared: PreparedEdit) -> PreparedEdit | None:
         """An edit that may be in a batch, and counts now; None where it may not: how it ended is given."""
@@ -209,8 +218,9 @@ class BatchDriver:
 
     async def _more_room(self) -> bool:
         """The same after a claim that a ledger in a database refused: the batches of others are waited for too."""
-        await self.call.memory.refresh()
-        self._follow_earlier()
+        async with self._putting:  # one that is being created is ours, and followed from then on
+            await self.call.memory.refresh()
+            self._follow_earlier()
         since, self._asked = self._asked, self.call.changes
         return await self._may_have_room(since)
 

@@ -133,10 +133,16 @@ class BatchFollower:
         if step.step == "give_up":
             await collector.end_rest(rest, LineVerdict(custom_id=None, status="failed", error=_failure(step.reason)))
             return self._end("ended", step.reason)
-        free = await call.memory.withdraw(self.record, [item for item in rest if item in call.edits])
-        for item in rest:
-            if item not in call.edits:  # it may be yet to come, as it was before its batch
-                call.run.limits.take_back(states[item].cost)
+        ours = [item for item in rest if item in call.edits]
+        free = await call.memory.withdraw(self.record, ours)
+        freed = [item for item in rest if item not in ours and states[item].status == "batched"]
+        came = [call.edits.pop(item) for item in freed if item in call.edits]  # from the list, just now
+        for item in {*freed} - {
+            prepared.item for prepared in came
+        }:  # it may be yet to come, as it was before its batch
+            call.run.limits.take_back(states[item].cost)
+        for prepared in came:
+            await call.turn_away(prepared, unsent(prepared.edit, prepared.id, _failure(step.reason)))
         rounds = self.record.rounds + 1
         if step.step == "wait_for_another" and not call.options.detach:
             rounds = await self._until_another_ended()

@@ -112,8 +112,10 @@ class BatchCall:
         mine = [item for item in items if item in self.edits]
         states = await self.memory.states(mine)
         for item in mine:
-            prepared, state = self.edits.pop(item), states.get(item)
-            if state is None:
+            prepared, state = self.edits.pop(item, None), states.get(item)
+            if prepared is None:  # it was given meanwhile
+                continue
+            if state is None or (state.status == "failed" and state.problem is None):  # as before its batch
                 await self.give(unsent(prepared.edit, prepared.id, _elsewhere()))
                 continue
             status: Status = "skipped" if state.status == "done" else "failed"
@@ -127,6 +129,7 @@ class BatchCall:
                     files=located.files,
                     objects=located.objects,
                     usage=state.usage,
+                    cost=state.dollars,
                     problem=state.problem,
                 )
             )
@@ -178,6 +181,9 @@ class BatchCall:
 
 
 def _elsewhere() -> EditError:
-    error = EditError("another copy of this run has it. Nothing was sent by this one. The same call says how it ended.")
+    error = EditError(
+        "it is in no batch of this call any more: it is free, or another copy of this run has it. Nothing was sent by "
+        "this one. The same call sends it, or says how it ended."
+    )
     error.resumable = True
     return error
