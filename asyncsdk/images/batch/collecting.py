@@ -11,6 +11,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from pathlib import Path
+from typing import Any
 
 from attrs import define, evolve, field, frozen
 
@@ -27,6 +28,7 @@ from asyncsdk.images.batch.verdicts import LineVerdict, verdict_of
 from asyncsdk.images.billing import problem_of
 from asyncsdk.images.bulk.delivery import LedgerWriter, ResultWriter
 from asyncsdk.images.bulk.intake import PreparedEdit
+from asyncsdk.images.costs.money import in_dollars
 from asyncsdk.images.destination import NOT_DELIVERED, RAW
 from asyncsdk.images.ledger.book import BatchRecord
 from asyncsdk.images.ledger.states import ItemState
@@ -176,7 +178,7 @@ class BatchCollector:
         ledger = LedgerWriter(self.call.memory.rows, prepared)
         cost = self.call.cost(self.record, prepared.edit, verdict.usage)
         if verdict.status != "done":
-            outcome = _without_pictures(prepared, verdict, raw)
+            outcome = evolve(_without_pictures(prepared, verdict, raw), cost=in_dollars(cost))
             if outcome.status == "failed":
                 await self.call.memory.failed(item)
             await ledger.end(outcome, cost=cost)
@@ -200,6 +202,7 @@ class BatchCollector:
             displaced=writer.displaced.files,
             displaced_objects=writer.displaced.objects,
             usage=verdict.usage,
+            cost=in_dollars(cost),
             problem=problem,
             error=failure,
         )
@@ -223,8 +226,10 @@ class BatchCollector:
             raise writer.doubt
 
     async def _note(self, item: str, outcome: EditOutcome, pictures: int) -> None:
-        self._states[item] = evolve(self._states[item], status=outcome.status)  # type: ignore[arg-type]  # one of a state
-        await self.call.recorded(self.record, item, outcome, pictures)
+        was = self._states[item]
+        self._states[item] = evolve(was, status=outcome.status)  # type: ignore[arg-type]  # one of a state
+        counted: Any = {"most": self.call.prepared_of(item, was).most, "is_found": was.status == "uncertain"}
+        await self.call.recorded(self.record, item, outcome, pictures, **counted)
 
 
 def _without_pictures(prepared: PreparedEdit, verdict: LineVerdict, raw: Path | None) -> EditOutcome:

@@ -147,4 +147,4 @@ class FileBatches:
 def _batched(row: BatchRow, batch: str) -> dict[str, Any]:
     """The fact that an edit is in a batch."""
     fact: dict[str, Any] = {"t": "batched", "item": row.item, "id": row.name, "n": row.n, "source": row.source}
-    return fact | {"batch": batch, "try": row.attempt}
+    return fact | {"batch": batch, "try": row.attempt} | ({} if row.most is None else {"cost": row.most})

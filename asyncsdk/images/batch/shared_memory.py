@@ -54,6 +54,7 @@ class SharedBatches:
                 row["at"] or 0.0,
                 n=(row["new_n"] if is_open else row["n"]) or 1,
                 source=row["new_source"] if is_open else row["source"],
+                cost=row["new_cost"] if is_open else row["cost"],
                 batch=batch,
                 attempt=row["epoch"],
             )

@@ -44,7 +44,8 @@ class PreparedEdit:
     `id` is the caller's name for it, and `name` that of its pictures. `source` is a digest of where its first picture
     comes from. `moves_anothers`: pictures of another edit, such as of an earlier prompt, are moved aside for its own.
     `is_in_redo`: the caller named it to be sent again. `before` is how the ledger has it, and `is_asked_again`: its
-    answer was lost, and is asked for again by its key. `ordinal` is its number among equal ones, from 0.
+    answer was lost, and is asked for again by its key. `ordinal` is its number among equal ones, from 0. `most` is what
+    it counts with, in a run of batches.
     """
 
     loaded: LoadedEdit
@@ -58,6 +59,7 @@ class PreparedEdit:
     ordinal: int = 0
     before: ItemState | None = None
     is_asked_again: bool = False
+    most: int | None = None
 
     @property
     def edit(self) -> ImageEdit:
@@ -92,6 +94,7 @@ class EditIntake(Protocol):
     target: Target | None
     stores: RemoteStores
     before_wait: Callable[[], Awaitable[None]] | None  # called before it waits for edits that other processes have
+    more_room: Callable[[], Awaitable[bool]] | None  # waits for room under a limit in dollars; False: none will be
 
     def in_turn(self, edits: AsyncIterable[ImageEdit]) -> AsyncGenerator[ImageEdit, None]:
         """Those of `edits` that are this run's, each of which `prepare` takes next."""
@@ -116,6 +119,7 @@ class Intake:
     ledger: FileLedger | None = None
     stores: RemoteStores = field(factory=RemoteStores)
     before_wait: Callable[[], Awaitable[None]] | None = None
+    more_room: Callable[[], Awaitable[bool]] | None = None
     _overlays: Overlays = field(factory=dict, init=False)
     _naming: Naming = field(init=False)
     _duplicates: DuplicateMatcher = field(init=False)

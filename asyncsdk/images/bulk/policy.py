@@ -108,6 +108,10 @@ def cost_limit(dollars: float | None) -> int | None:
 
 
 _GO_ON = "With a higher limit the same call goes on."
+_LATER = (
+    "What is in batches counts with the most that it may cost: once these have ended, the same call goes on with what "
+    "is left. With a higher limit it goes on now."
+)
 
 
 @define
@@ -115,6 +119,7 @@ class Limits:
     """The limits over all runs. `edits`, `tokens` and `cost` were used so far, by edits that are or may be paid.
 
     Costs are in billionths of a dollar. An edit counts with what it costs at most until its end is known, `in_flight`.
+    `is_in_batches`: some of what counts is in batches, which are not waited for.
     """
 
     max_edits: int | None = None
@@ -125,6 +130,7 @@ class Limits:
     cost: int = 0
     in_flight: int = field(default=0, init=False)
     held_back: int = field(default=0, init=False)  # what an edit that has no room costs at most
+    is_in_batches: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         for name, limit in (("max_edits", self.max_edits), ("max_tokens", self.max_tokens)):
@@ -164,7 +170,7 @@ class Limits:
 
     def check(self) -> None:
         """Raise LimitReachedError if no further edit may be sent, also once those in flight have ended."""
-        if self.is_reached and not (self.may_have_room and self._is_cost_alone):
+        if self.is_reached and not (self.may_have_room and self.is_cost_alone):
             raise self.reached()
 
     def begin(self, most: int | None = None) -> None:
@@ -204,7 +210,7 @@ class Limits:
         return tokens_are or (self.max_cost is not None and self.cost > self.max_cost)
 
     @property
-    def _is_cost_alone(self) -> bool:
+    def is_cost_alone(self) -> bool:
         """Whether no other limit than that of dollars is reached."""
         used = ((self.max_edits, self.edits), (self.max_tokens, self.tokens))
         return not any(most is not None and so_far >= most for most, so_far in used)
@@ -215,11 +221,12 @@ class Limits:
         `most`: what the edit that is held back costs at most.
         """
         self.held_back = most or self.held_back
-        return LimitReachedError(f"{self.in_words()} Nothing more was sent. {_GO_ON}")
+        go_on = _LATER if self.is_in_batches and self.max_cost is not None and self.is_cost_alone else _GO_ON
+        return LimitReachedError(f"{self.in_words()} Nothing more was sent. {go_on}")
 
     def in_words(self) -> str:
         """Which limit is reached, with the current counts over all runs."""
-        if self.max_cost is not None and self._is_cost_alone:
+        if self.max_cost is not None and self.is_cost_alone:
             next_one = f", and the next edit may cost {shown(self.held_back, up=True)}" if self.held_back else ""
             spent = f"{shown(self.cost, up=True)} were spent or may have been, earlier runs included{next_one}."
             return f"max_cost={self.max_cost / NANOS:.10g} is {'exceeded' if self.is_passed else 'reached'}: {spent}"
@@ -247,6 +254,9 @@ class ReservedLimits(Limits):
 
     def begin(self, most: int | None = None) -> None:
         """It is counted already."""
+
+    def ask_again(self, most: int | None = None) -> None:
+        """As those that are begun."""
 
     def take_back(self, most: int | None = None) -> None:
         """It is claimed still; the ledger counts it until it is given back."""

@@ -89,6 +89,7 @@ class SharedIntake:
     """One pass over the edits of a run, from anywhere in the list; at the end again those that others had.
 
     `limits` are those of the whole ledger, which counts; here they are for messages. `few` are claimed at once.
+    `in_batches`: that is where they go, at another price.
     """
 
     policy: Policy
@@ -99,7 +100,9 @@ class SharedIntake:
     stores: RemoteStores = field(factory=RemoteStores)
     few: int = MOST_CLAIMED
     pricing: Pricing | None = None
+    in_batches: bool = False
     before_wait: Callable[[], Awaitable[None]] | None = None
+    more_room: Callable[[], Awaitable[bool]] | None = None
     _names: Names = field(factory=Names, init=False)
     _number: int = field(default=0, init=False)
     _held: deque[ListedEdit] = field(factory=deque, init=False)  # by others, or lost to them
@@ -258,7 +261,7 @@ class SharedIntake:
         Raises LimitReachedError.
         """
         edits = [(listed.key, listed.name, seen) for listed, seen in wanted]
-        costs = {listed.key: self.pricing.most(listed.edit) for listed, _ in wanted} if self.pricing else {}
+        costs = {listed.key: self._most(listed.edit) for listed, _ in wanted}
         limits, wait, dearest = self.limits, 2 * SHORTEST_WAIT, self.pricing.table.dearest if self.pricing else 0
         most: Any = {"max_edits": limits.max_edits, "max_tokens": limits.max_tokens, "max_cost": limits.max_cost}
         while True:
@@ -269,11 +272,17 @@ class SharedIntake:
                 limits.edits += len(granted.keys)
                 return granted.keys
             if not self.ledger.claims and not await self.ledger.may_have_room():
+                if limits.is_cost_alone and self.more_room is not None and await self.more_room():
+                    continue
                 raise limits.reached(max((cost or 0 for cost in costs.values()), default=0))
             if self.before_wait is not None:
                 await self.before_wait()
             await anyio.sleep(wait * random.uniform(1.0, 2.0))
             wait = min(wait * 1.5, LONGEST_WAIT)  # to ask for them reads all edits
+
+    def _most(self, edit: ImageEdit) -> int | None:
+        """What an edit costs at most; no picture is read for that, which comes after the claim."""
+        return None if self.pricing is None else self.pricing.most(edit, batched=self.in_batches)
 
     def _report(self, listed: ListedEdit, seen: SeenEdit | None) -> EditOutcome | None:
         """How an edit ended that is not sent by this run; None for one that the run is not about."""

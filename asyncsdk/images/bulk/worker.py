@@ -17,7 +17,7 @@ from asyncsdk.images.bulk.delivery import LedgerWriter, ResultWriter
 from asyncsdk.images.bulk.intake import PreparedEdit
 from asyncsdk.images.bulk.lifecycle import EditLifecycle
 from asyncsdk.images.bulk.run import BulkRun
-from asyncsdk.images.costs.money import NANOS
+from asyncsdk.images.costs.money import in_dollars
 from asyncsdk.images.idempotency import EditKey
 from asyncsdk.images.ledger import ClaimLostError
 from asyncsdk.images.outcome import EditOutcome, shortfall
@@ -309,7 +309,7 @@ class EditWorker:
             displaced_objects=() if self._writer is None else self._writer.displaced.objects,
             result=result,
             usage=None if result is None else result.usage,
-            cost=None if self._cost is None else self._cost / NANOS,
+            cost=in_dollars(self._cost),
             problem=problem if problem is not None or result is None else shortfall(result),
             error=error,
         )

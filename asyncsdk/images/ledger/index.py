@@ -134,10 +134,9 @@ class LedgerIndex:
     def _put_in_batch(self, key: bytes, fields: Fields, at: float) -> None:
         """It counts once the batch is created: before that it is as it was."""
         name, n, source = str(fields["id"]), int(fields["n"]), fields.get("source")
-        before, batch, attempt = self._before(key), str(fields["batch"]), int(fields["try"])
-        self.states.put(
-            key, ItemState("batched", name, at, n=n, source=source, before=before, batch=batch, attempt=attempt)
-        )
+        before, known = self._before(key), {"batch": str(fields["batch"]), "attempt": int(fields["try"])}
+        state = ItemState("batched", name, at, n=n, source=source, before=before, cost=cost_from(fields), **known)  # type: ignore[arg-type]
+        self.states.put(key, state)
         self._own(key, name, n)
 
     def _before(self, key: bytes) -> ItemState | None:
@@ -152,15 +151,19 @@ class LedgerIndex:
         batch = str(fields.get("batch"))
         was_open = batch in self.book.open
         if kind == "withdrawn" and was_open:
-            self._edits -= self._under_way(batch)
+            self._count_batch(batch, -1)
         self.book.apply(fields)
         if kind == "creating" and not was_open:
-            self._edits += self._under_way(batch)
+            self._count_batch(batch, 1)
         if kind in {"closed", "withdrawn"}:
             self.states.forget_batch(batch)
 
-    def _under_way(self, batch: str) -> int:
-        return sum(state.status == "batched" for _, state in self.states.of_batch(batch))
+    def _count_batch(self, batch: str, sign: int) -> None:
+        """The edits that are in a batch count with the most that they cost, or do no more."""
+        for _, state in self.states.of_batch(batch):
+            if state.status == "batched":
+                self._edits += sign
+                self._cost += sign * (state.cost or 0)
 
     def _true(self, state: ItemState | None) -> ItemState | None:
         """The state of an edit, which was not sent if the batch that it was put in was surely not created."""
@@ -169,7 +172,7 @@ class LedgerIndex:
         if state.before is not None:
             return state.before
         # one that was never done keeps its entry, as in `_release`
-        return evolve(state, status="failed", batch=None, attempt=state.attempt - 1)
+        return evolve(state, status="failed", batch=None, attempt=state.attempt - 1, cost=None)
 
     def _release(self, key: bytes) -> None:
         state = self.states.get(key)
@@ -184,9 +187,7 @@ class LedgerIndex:
         name, files = str(fields["id"]), tuple(map(str, fields.get("files", ())))
         usage, problem = usage_from(fields.get("usage")), problem_from(fields.get("problem"))
         sent = self._true(self.states.get(key))
-        # one that was uncertain and is asked for again by its key counts already
-        counts = {"sent", "batched", "uncertain"} if fields.get("again") else {"sent", "batched"}
-        was_sent, is_paid = sent is not None and sent.status in counts, status in {"done", "uncertain"}
+        was_sent, is_paid = sent is not None and self._counts(sent, fields), status in {"done", "uncertain"}
         if sent is not None and (was_sent or sent.batch is not None):
             n, source, batch, attempt = sent.n, sent.source, sent.batch, sent.attempt
         else:
@@ -204,6 +205,12 @@ class LedgerIndex:
         known |= {"batch": batch, "attempt": attempt}
         self.states.put(key, ItemState(status, name, at, files, usage, problem, n, source, cost=cost, **known))
         self._own(key, name, n, files)
+
+    def _counts(self, sent: ItemState, end: Fields) -> bool:
+        """Whether an edit counts already of which this is the end."""
+        # one that was uncertain and is asked for again by its key, or whose line is found after all
+        is_found = bool(end.get("again")) or sent.batch in self.book.open
+        return sent.status in {"sent", "batched"} or (sent.status == "uncertain" and is_found)
 
     def _move(self, key: bytes, moved: Mapping[str, str]) -> None:
         state = self.states.get(key)

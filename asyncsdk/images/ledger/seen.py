@@ -82,7 +82,7 @@ class SeenEdit:
         row = self.row
         if self.batch is not None:
             state = ItemState("batched", self.id, self.started or 0.0, n=row["n"], source=row["new_source"])
-            return evolve(state, batch=self.batch, attempt=self.epoch)
+            return evolve(state, batch=self.batch, attempt=self.epoch, cost=row["new_cost"])
         if self.phase == "started":
             return ItemState("sent", self.id, self.started or 0.0, n=row["n"], source=row["new_source"])
         if self.status is None:
