@@ -27,6 +27,7 @@ from asyncsdk.images.batch.sending import LeaseLapsedError
 from asyncsdk.images.batch.state import BatchCall
 from asyncsdk.images.batch.verdicts import MOST_ATTEMPTS
 from asyncsdk.images.billing import is_fatal_for_run, problem_of
+from asyncsdk.images.bulk.ended import EndedPage
 from asyncsdk.images.bulk.intake import BatchedEdit, PreparedEdit, as_sent, read_and_check, unsent
 from asyncsdk.images.bulk.outcomes import prepared_edits
 from asyncsdk.images.bulk.run import MOST_IN_VAIN
@@ -126,13 +127,11 @@ class BatchDriver:
             await self._put_again(prepared, rounds)
         return bool(again)
 
-    async def _referred(self, prepared: PreparedEdit | EditOutcome) -> tuple[PreparedEdit, References] | None:
-        """An edit that is to be sent with its pictures on the server; None for one that ended."""
-        if isinstance(prepared, BatchedEdit):
-            await self._know(prepared)
-        elif isinstance(prepared, EditOutcome):
-            await self.call.give(prepared)
-        else:
+    async def _referred(
+        self, prepared: PreparedEdit | EditOutcome | EndedPage
+    ) -> tuple[PreparedEdit, References] | None:
+        """An edit that is to be sent with its pictures on the server; None for one that ended, and for a page."""
+        if isinstance(prepared, PreparedEdit):
             self._on_their_way += 1
             if await self._is_sendable(prepared):
                 referred = await self._with_references(prepared)
@@ -140,7 +139,19 @@ class BatchDriver:
                 referred = None
             self._on_their_way -= referred is None
             return referred
+        if isinstance(prepared, EditOutcome):
+            await self._ended(prepared)
+            return None
+        while not self.call.run.stopping and (outcome := prepared.take()) is not None:
+            await self._ended(outcome)
+        prepared.drop()
         return None
+
+    async def _ended(self, outcome: EditOutcome) -> None:
+        if isinstance(outcome, BatchedEdit):
+            await self._know(outcome)
+        else:
+            await self.call.give(outcome)
 
     async def _know(self, outcome: BatchedEdit) -> None:
         """An edit is in a batch, perhaps in one that another process has created just now."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from attrs import define, field, frozen
 
 from asyncsdk.error_details import LedgerDamage
+from asyncsdk.images.bulk.ended import EndedPage
 from asyncsdk.images.bulk.intake import PreparedEdit
 from asyncsdk.images.costs.money import CostRange
 from asyncsdk.images.costs.planned import PlannedCosts, PricesRead
@@ -96,6 +97,11 @@ class PlanBuilder:
         elif prepared is not None:
             self._earlier[prepared.status] += 1
             self._replaced += prepared.is_replaced
+
+    def count_page(self, page: EndedPage) -> None:
+        """Add the edits of a page, which ended."""
+        while (outcome := page.take()) is not None:
+            self.count(outcome)
 
     def _count_if_room(self, prepared: PreparedEdit) -> None:
         costs = self.costs
