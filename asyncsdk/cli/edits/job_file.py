@@ -16,7 +16,7 @@ from asyncsdk.cli.edits.job_fields import IGNORED, KNOWN, OVERLAYS, VALUES, as_m
 from asyncsdk.cli.edits.job_table import ignored_columns, near_field, table_rows
 from asyncsdk.cli.edits.job_text import BadRow, NumberedRow, document_rows, json_rows
 from asyncsdk.errors import ConfigurationError
-from asyncsdk.images.edit import ImageEdit, address_of
+from asyncsdk.images.edit import ImageEdit, Pictures, address_of
 from asyncsdk.remote.address import RemoteAddress, local_path, remote_address
 
 TABLES = frozenset({".csv", ".tsv"})
@@ -85,6 +85,7 @@ def _instead(foreign: tuple[str, str] | None) -> str | None:
 
 
 _OF_REJECTS = frozenset({"id", "item"})
+_REQUIRED = ("image", "prompt")
 EVERY = slice(0, None)
 
 Row = ImageEdit | BadRow
@@ -140,14 +141,18 @@ def read_jobs(
 
 def edit_of(row: Mapping[str, Any], *, line: int, place: Place, defaults: Mapping[str, Any]) -> Row:
     """One row as an edit, or what is wrong with it."""
-    own = {name: as_meant(name, value) for name, value in row.items() if name not in IGNORED and value is not None}
+    own = {
+        name: as_meant(name, value) if isinstance(value, float) else value
+        for name, value in row.items()
+        if value is not None and name not in IGNORED
+    }
     fields = {**defaults, **own}
     problem = _problem(own, fields)
     if problem is not None:
         return BadRow(line, problem)
     images = fields["image"] if isinstance(fields["image"], list) else [fields["image"]]
     try:
-        fields["image"] = [_picture(image, place) for image in images]
+        fields["image"] = Pictures([_picture(image, place) for image in images])
         fields |= {name: _picture(own[name], place) for name in OVERLAYS if name in own}
     except (TypeError, ConfigurationError) as error:
         return BadRow(line, f"{str(error).removesuffix(' Nothing was sent.').removesuffix('.')}.")
@@ -171,15 +176,18 @@ def rows_of_pictures(named: Sequence[tuple[str, Path | str]], defaults: Mapping[
 
 
 def _problem(own: Mapping[str, Any], fields: Mapping[str, Any]) -> str | None:
-    unknown = next((name for name in own if name not in KNOWN), None)
-    if unknown is not None:
+    if not own.keys() <= KNOWN:
+        unknown = next(name for name in own if name not in KNOWN)
         near = near_field(unknown, KNOWN - IGNORED)
         return f"{unknown!r} is not a field of an edit{f'; did you mean {near!r}?' if near else '.'}"
-    missing = next((name for name in ("image", "prompt") if not fields.get(name)), None)
-    if missing is not None:
-        return f"{missing!r} is missing."
-    checked = ((name, value) for name, value in own.items() if name in VALUES)
-    return next((problem for name, value in checked if (problem := VALUES[name].misfit(name, value))), None)
+    for name in _REQUIRED:
+        if not fields.get(name):
+            return f"{name!r} is missing."
+    for name, value in own.items():
+        known = VALUES.get(name)
+        if known is not None and (problem := known.misfit(name, value)) is not None:
+            return problem
+    return None
 
 
 def beside_job_file(job_file: RemoteAddress, written: str) -> str:
@@ -198,9 +206,7 @@ def _picture(value: Any, place: Place) -> Path | str | ImageRef:
     problem = picture_misfit(value)
     if problem is not None:
         raise TypeError(problem)
-    if isinstance(value, Mapping):
-        return ImageRef(**value)
-    return place.picture(value)
+    return place.picture(value) if isinstance(value, str) else ImageRef(**value)
 
 
 def _named(picture: Any) -> Any:
