@@ -15,6 +15,7 @@ from asyncsdk import Client, EditOutcome, ImageEditor, LimitReachedError, Postgr
 from asyncsdk.images.batch.rows import BatchRow
 from asyncsdk.images.batch.shared_memory import SharedBatches
 from asyncsdk.images.ledger.book import BatchRecord
+from asyncsdk.images.ledger.progress import LedgerProgress
 from asyncsdk.postgres.lease import LeaseTerms
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.timing import Timing
@@ -84,6 +85,18 @@ async def test_direct_and_batched_copies_leave_each_other_s_edits_alone(
     assert sorted(statuses(found).values()) == ["done"] * 5 + ["skipped"]
     assert set(server.edits.by_prompt.values()) == {1}
     assert ours(server) == []
+
+
+async def test_edits_in_batches_are_counted_as_such_and_not_as_those_of_other_copies(
+    editor: ImageEditor, out: Path, ledger: Ledgers
+) -> None:
+    await batch(editor, edits(3), out, ledger=ledger(), detach=True)
+    async with asyncio.timeout(20), ledger().open(out, {}) as opened:
+        assert opened.whole is not None
+        while (progress := opened.whole.look()) is None:
+            await asyncio.sleep(0.01)
+    assert progress == LedgerProgress(batched=3, copies=1)
+    assert progress.known == 3
 
 
 async def test_a_copy_that_is_gone_leaves_its_batches_to_another(

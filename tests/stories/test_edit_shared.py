@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from asyncsdk import (
     PostgresLedger,
 )
 from asyncsdk.clock import boot_time
+from asyncsdk.images.bulk import shared_intake
 from asyncsdk.images.ledger.shared import SharedLedger
 from asyncsdk.postgres.lease import LeaseTerms
 from asyncsdk.server import Fault, LocalServer
@@ -204,6 +205,62 @@ async def test_an_edit_whose_answer_was_lost_is_uncertain_for_all(
     shown = await ledger.show()
     assert shown is not None
     assert shown["edits"] == 2
+
+
+async def test_what_ended_before_counts_as_it_is_given_and_a_stop_does_not_come_to_the_rest(fleet: Fleet) -> None:
+    edits = [job(number) for number in range(30)]
+    await run(fleet.editor, edits, out=fleet.out, ledger=fleet.url)
+    async with fleet.editor.edit_many(edits, out=fleet.out, ledger=fleet.url) as outcomes:
+        given = [(await anext(outcomes)).id for _ in range(3)]
+        assert (given, outcomes.counts) == (["Row 0", "Row 1", "Row 2"], {"skipped": 3})
+        outcomes.stop()
+        assert [outcome async for outcome in outcomes] == []
+    assert (outcomes.counts, outcomes.abandoned) == ({"skipped": 3}, ())
+
+
+async def test_what_ended_before_is_given_page_by_page_and_one_page_is_read_ahead_at_most(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_intake, "PAGE", 20)
+    edits, read, turns = [job(number) for number in range(100)], 0, 0
+    await run(fleet.editor, edits, out=fleet.out, ledger=fleet.url)
+
+    def counted() -> Iterator[ImageEdit]:
+        nonlocal read
+        for edit in edits:
+            read += 1
+            yield edit
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    async with fleet.editor.edit_many(counted(), out=fleet.out, ledger=fleet.url) as outcomes:
+        found = [(await anext(outcomes)).status]
+        await asyncio.sleep(0.2)
+        assert read == 20
+        counting = asyncio.ensure_future(count_turns())
+        found += [(await anext(outcomes)).status for _ in range(19)]
+        assert (turns, read) == (0, 20)
+        counting.cancel()
+        found += [outcome.status async for outcome in outcomes]
+    assert found == ["skipped"] * 100
+
+
+async def test_a_page_has_what_ended_and_what_is_sent(fleet: Fleet, server: LocalServer) -> None:
+    edits = [job(number) for number in range(12)]
+    await run(fleet.editor, edits[::2], out=fleet.out, ledger=fleet.url)
+    twice = [*edits, job(99, id="row 3")]
+    plan = await fleet.editor.plan(twice, out=fleet.out, ledger=fleet.url)
+    assert (plan.done, plan.to_send, len(plan.problems)) == (6, 6, 1)
+    async with fleet.editor.edit_many(twice, out=fleet.out, ledger=fleet.url) as outcomes:
+        ended = [(outcome.id, outcome.status) async for outcome in outcomes]
+    assert ended[:7] == [*((f"Row {number}", "skipped") for number in range(0, 12, 2)), ("row 3", "refused")]
+    assert sorted(ended[7:]) == sorted((f"Row {number}", "done") for number in range(1, 12, 2))
+    assert outcomes.counts == {"skipped": 6, "refused": 1, "done": 6}
+    assert server.edits.edits == 12
 
 
 async def test_a_copy_stops_all_copies(fleet: Fleet, server: LocalServer) -> None:
