@@ -41,7 +41,7 @@ def suffix_for(content: bytes, wanted: str) -> str:
 
 def stems(name: str, pictures: int) -> list[str]:
     """The names of `pictures` images, without suffix: `name`, `name.1`, `name.2`."""
-    return [stem_of(name, number) for number in range(pictures)] or [name]
+    return [name] if pictures <= 1 else [stem_of(name, number) for number in range(pictures)]
 
 
 def stem_of(name: str, number: int) -> str:

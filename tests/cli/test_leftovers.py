@@ -55,7 +55,12 @@ def test_of_a_job_file_only_lines_that_name_files_are_read_for_them(
     tmp_path: Path, a: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read = list[str]()
-    monkeypatch.setattr(JobLine, "read", classmethod(lambda cls, text: read.append(text) or cls(json.loads(text))))
+
+    def of_text(text: str) -> JobLine:
+        read.append(text)
+        return JobLine(json.loads(text))
+
+    monkeypatch.setattr(JobLine, "read", of_text)
     saved = json.dumps({"id": "b", "image": str(a), "prompt": "x", "status": "uncertain", "files": [str(a)]})
     plain = json.dumps({"id": "a", "image": str(a), "prompt": "x"})
     assert [line.saved for line in leftovers_in(tmp_path, f"{plain}\n{saved}\n{plain}".encode()).saved.values()] == [
