@@ -14,7 +14,7 @@ from attrs import evolve, frozen
 from asyncsdk.api import ImageRef
 from asyncsdk.cli.edits.job_fields import IGNORED, KNOWN, OVERLAYS, VALUES, as_meant, picture_misfit
 from asyncsdk.cli.edits.job_table import ignored_columns, near_field, table_rows
-from asyncsdk.cli.edits.job_text import BadRow, NumberedRow, document_rows, json_rows
+from asyncsdk.cli.edits.job_text import EVERY, BadRow, NumberedRow, document_rows, json_rows
 from asyncsdk.errors import ConfigurationError
 from asyncsdk.images.edit import ImageEdit, Pictures, address_of
 from asyncsdk.remote.address import RemoteAddress, local_path, remote_address
@@ -43,8 +43,10 @@ def foreign_file(suffix: str) -> str | None:
     return _instead(_FOREIGN_SUFFIXES.get(suffix))
 
 
-def rows_of_text(data: bytes, *, suffix: str, known: Collection[str]) -> Iterator[NumberedRow]:
+def rows_of_text(data: bytes, *, suffix: str, known: Collection[str], part: slice = EVERY) -> Iterator[NumberedRow]:
     """The rows of a file that ends with `suffix`; `known` are the fields that the columns of a table may be.
+
+    `part` are the numbers of those that are wanted.
 
     Raises ValueError for a file that can't be read: not text, or a header without a picture or with a misspelt field.
     """
@@ -53,9 +55,11 @@ def rows_of_text(data: bytes, *, suffix: str, known: Collection[str]) -> Iterato
         raise ValueError(_instead(foreign))
     with _decoding(suffix):
         if suffix in TABLES:
-            yield from table_rows(data, suffix=suffix, known=known)
+            yield from islice(table_rows(data, suffix=suffix, known=known), part.start, part.stop)
+        elif suffix == ".json":
+            yield from islice(document_rows(data), part.start, part.stop)
         else:
-            yield from document_rows(data) if suffix == ".json" else json_rows(data)
+            yield from json_rows(data, part)
 
 
 @contextmanager
@@ -86,7 +90,6 @@ def _instead(foreign: tuple[str, str] | None) -> str | None:
 
 _OF_REJECTS = frozenset({"id", "item"})
 _REQUIRED = ("image", "prompt")
-EVERY = slice(0, None)
 
 Row = ImageEdit | BadRow
 IsThere = Callable[[Path], bool]
@@ -135,7 +138,7 @@ def read_jobs(
     looks for a path that Windows may have written. `part` are the numbers of those that are wanted.
     """
     place = Place(folder, is_there)
-    for line, row in islice(rows_of_text(data, suffix=suffix, known=KNOWN), part.start, part.stop):
+    for line, row in rows_of_text(data, suffix=suffix, known=KNOWN, part=part):
         yield row if isinstance(row, BadRow) else edit_of(row, line=line, place=place, defaults=defaults)
 
 
