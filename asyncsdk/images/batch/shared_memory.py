@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import uuid
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
@@ -24,8 +23,6 @@ from asyncsdk.images.ledger.states import ItemState
 from asyncsdk.postgres.machine import is_gone_here
 
 LOCK = "ledger_lock"
-
-logger = logging.getLogger(__name__)
 
 
 @define(eq=False)
