@@ -69,6 +69,15 @@ def test_of_a_job_file_only_lines_that_name_files_are_read_for_them(
     assert read == [saved]
 
 
+def test_files_of_a_line_are_read_however_another_program_wrote_their_name(tmp_path: Path, a: Path) -> None:
+    saved = json.dumps({"id": "b", "image": str(a), "prompt": "x", "status": "uncertain", "files": [str(a)]})
+    for number, letter in enumerate("files"):
+        name = "files"[:number] + f"\\u{ord(letter):04X}" + "files"[number + 1 :]
+        line = saved.replace('"files"', f'"{name}"')
+        assert line != saved
+        assert [each.saved for each in leftovers_in(tmp_path, line.encode()).saved.values()] == [(a,)]
+
+
 async def test_it_is_a_job_file_and_tells_why(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     path = await run(tmp_path / "out", ended("a", tmp_path / "a.png"))

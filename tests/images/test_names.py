@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from pathlib import PurePosixPath
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import pytest
@@ -123,6 +124,15 @@ def test_names_are_given_as_a_set_of_them_would(wanted: list[tuple[str, int]]) -
         assert before is None or f"which line {before} has too" in (problem or "")
         taken |= {} if problem else dict.fromkeys(keys, place)
     assert all(key in names for key in taken)
+
+
+@pytest.mark.parametrize("line", [1 << 63, -(1 << 63), 1 << 70, "7", 1.5])
+def test_a_line_that_is_not_one_takes_a_name_too(line: Any) -> None:
+    names = Names()
+    assert names.reserve("a", 1, line) is None
+    assert names.reserve("b", 1, 2) is None
+    assert "line 3 has the id 'A', which another edit has too" in (names.reserve("A", 1, 3) or "")
+    assert "has the id 'b', which line 2 has too" in (names.reserve("b", 1, line) or "")
 
 
 def test_a_name_that_is_taken_needs_twenty_bytes_at_most() -> None:

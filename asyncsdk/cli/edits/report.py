@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ from asyncsdk.cli.output import Out, complain, stdout_is_terminal
 from asyncsdk.images.outcome import EditOutcome, Problem
 
 _BYTES = "surrogateescape"  # what is not text stays as it is
-_FILES = b'"files"'  # as we write a line
+_FILES = re.compile(rb'"files"|\\u00[67]')  # other programs may write a letter of it as a number
 
 
 @define(eq=False)
@@ -172,7 +173,7 @@ def leftovers_in(out: Path, *sources: bytes) -> Leftovers:
 
 def _of_saved(lines: bytes) -> bytes:
     """Those lines that may name files of an edit that is paid: of a job file of a million edits there may be none."""
-    return b"".join(line for line in io.BytesIO(lines) if _FILES in line) if _FILES in lines else b""
+    return b"".join(line for line in io.BytesIO(lines) if _FILES.search(line)) if _FILES.search(lines) else b""
 
 
 async def save_left(

@@ -62,11 +62,14 @@ class Names:
         digests, places = self._buckets[digest & _BUCKET]
         at = bisect_left(digests, digest)
         digests.insert(at, digest)
-        places.insert(at, place)
+        places.insert(at, place if isinstance(place, int) and abs(place) <= _LAST else _ANYWHERE)
 
 
 _BUCKET_BITS = 10  # of a million names each bucket has a thousand, which an insertion moves in a microsecond
 _BUCKET = (1 << _BUCKET_BITS) - 1
+
+
+_LAST, _ANYWHERE = (1 << 63) - 1, 0  # a line that a caller made up may be more than an array takes, or no number
 
 
 def _short_digest(stem: str) -> int:
@@ -74,7 +77,9 @@ def _short_digest(stem: str) -> int:
 
 
 def _line(place: int) -> str:
-    return f"line {place}" if place > 0 else f"edit {-place}"
+    if place == _ANYWHERE:
+        return "another edit"
+    return f"line {place}" if not isinstance(place, int) or place > 0 else f"edit {-place}"
 
 
 DIGITS = 8  # of the digest that sets one name apart from another
