@@ -12,6 +12,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from pathlib import PurePath
+from typing import Any
 
 from attrs import define, field, frozen
 
@@ -58,7 +59,7 @@ class Names:
         at = bisect_left(digests, digest)
         return places[at] if at < len(digests) and digests[at] == digest else None
 
-    def _take(self, digest: int, place: int) -> None:
+    def _take(self, digest: int, place: Any) -> None:
         digests, places = self._buckets[digest & _BUCKET]
         at = bisect_left(digests, digest)
         digests.insert(at, digest)
@@ -76,7 +77,7 @@ def _short_digest(stem: str) -> int:
     return int.from_bytes(name_digest(stem)[:8])
 
 
-def _line(place: int) -> str:
+def _line(place: Any) -> str:
     if place == _ANYWHERE:
         return "another edit"
     return f"line {place}" if not isinstance(place, int) or place > 0 else f"edit {-place}"
