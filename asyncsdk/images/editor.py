@@ -19,6 +19,7 @@ from asyncsdk.images.batch.outcomes import BatchOutcomes
 from asyncsdk.images.bucket import Where
 from asyncsdk.images.bulk.concurrency import check_concurrency
 from asyncsdk.images.bulk.delivery import Save
+from asyncsdk.images.bulk.ended import EndedPage
 from asyncsdk.images.bulk.outcomes import Outcomes
 from asyncsdk.images.bulk.policy import Limits, OnUncertain, cost_limit
 from asyncsdk.images.bulk.preview import EditPlan, PlanBuilder
@@ -334,5 +335,8 @@ class ImageEditor:
             builder = PlanBuilder(limits.allowed, costs, limits.room, in_batches=batch)
             async with aclosing(tasks.walk(edits)) as all_, aclosing(intake.in_turn(all_)) as source:
                 async for edit in source:
-                    builder.count(await intake.prepare(edit))
+                    if isinstance(edit, EndedPage):
+                        builder.count_page(edit)
+                    else:
+                        builder.count(await intake.prepare(edit))
             return builder.plan(images_per_minute, damage=() if known is None else known.damage)

@@ -15,10 +15,11 @@ from asyncsdk import Client, EditOutcome, ImageEditor, LimitReachedError, Postgr
 from asyncsdk.images.batch.rows import BatchRow
 from asyncsdk.images.batch.shared_memory import SharedBatches
 from asyncsdk.images.ledger.book import BatchRecord
+from asyncsdk.images.ledger.progress import LedgerProgress
 from asyncsdk.postgres.lease import LeaseTerms
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.timing import Timing
-from tests.stories.batches import QUICK, batch, direct, edits, ended, message, only, ours, statuses
+from tests.stories.batches import POLL, QUICK, batch, direct, edits, ended, message, only, ours, statuses
 
 SHORT = LeaseTerms(lease=1.0, renew_every=0.3)
 Ledgers = Callable[[], PostgresLedger]
@@ -84,6 +85,36 @@ async def test_direct_and_batched_copies_leave_each_other_s_edits_alone(
     assert sorted(statuses(found).values()) == ["done"] * 5 + ["skipped"]
     assert set(server.edits.by_prompt.values()) == {1}
     assert ours(server) == []
+
+
+async def test_edits_in_batches_are_counted_as_such_and_not_as_those_of_other_copies(
+    editor: ImageEditor, out: Path, ledger: Ledgers
+) -> None:
+    await batch(editor, edits(3), out, ledger=ledger(), detach=True)
+    async with asyncio.timeout(20), ledger().open(out, {}) as opened:
+        assert opened.whole is not None
+        while (progress := opened.whole.look()) is None:
+            await asyncio.sleep(0.01)
+    assert progress == LedgerProgress(batched=3, copies=1)
+    assert progress.known == 3
+
+
+@pytest.mark.parametrize("leaving", ["stop", "break"])
+async def test_a_call_that_is_stopped_or_left_in_the_middle_of_a_page_comes_to_its_end(
+    editor: ImageEditor, server: LocalServer, out: Path, ledger: Ledgers, leaving: str
+) -> None:
+    await direct(editor, edits(20), out, ledger=ledger())
+    tasks, sent = asyncio.all_tasks(), server.edits.edits
+    async with asyncio.timeout(20):
+        async with editor.edit_batch(edits(25), out=out, ledger=ledger(), poll=POLL) as outcomes:
+            found = [(await anext(outcomes)).id for _ in range(3)]
+            if leaving == "stop":
+                outcomes.stop()
+                found += [outcome.id async for outcome in outcomes]
+    given = outcomes.counts.total() - len(outcomes.abandoned)
+    assert found == [f"e{number}" for number in range(1, given + 1)]
+    assert given <= 3 + 1  # one was on its way
+    assert (asyncio.all_tasks(), server.edits.edits, ours(server)) == (tasks, sent, [])
 
 
 async def test_a_copy_that_is_gone_leaves_its_batches_to_another(

@@ -34,6 +34,7 @@ from asyncsdk.images.batch.sending import LeaseLapsedError
 from asyncsdk.images.batch.state import BatchCall
 from asyncsdk.images.batch.verdicts import MOST_ATTEMPTS
 from asyncsdk.images.billing import is_fatal_for_run, problem_of
+from asyncsdk.images.bulk.ended import EndedPage
 from asyncsdk.images.bulk.intake import BatchedEdit, PreparedEdit, as_sent, read_and_check, unsent
 from asyncsdk.images.bulk.outcomes import prepared_edits
 from asyncsdk.images.bulk.run import MOST_IN_VAIN
@@ -107,7 +108,7 @@ class BatchDriver:
 
     async def _prepared(
         self, edits: Iterable[ImageEdit] | AsyncIterable[ImageEdit]
-    ) -> AsyncGenerator[PreparedEdit | EditOutcome, None]:
+    ) -> AsyncGenerator[PreparedEdit | EditOutcome | EndedPage, None]:
         """The edits as they are taken. Where these end for an error, those that wait for room are not sent either."""
         run = self.call.run
         async with aclosing(prepared_edits(run, edits)) as source:
@@ -146,21 +147,32 @@ class BatchDriver:
             self._arrived()
         return bool(again)
 
-    async def _referred(self, prepared: PreparedEdit | EditOutcome) -> tuple[PreparedEdit, References] | None:
-        """An edit that is to be sent with its pictures on the server; None for one that ended."""
-        if isinstance(prepared, BatchedEdit):
-            await self._know(prepared)
-        elif isinstance(prepared, EditOutcome):
-            await self.call.give(prepared)
-        else:
+    async def _referred(
+        self, prepared: PreparedEdit | EditOutcome | EndedPage
+    ) -> tuple[PreparedEdit, References] | None:
+        """An edit that is to be sent with its pictures on the server; None for one that ended, and for a page."""
+        if isinstance(prepared, PreparedEdit):
             counted = await self._counted(prepared)
-            if counted is not None:
-                self._on_their_way += 1
-                referred = await self._with_references(counted)
-                if referred is None:
-                    self._arrived()
-                return referred
+            if counted is None:
+                return None
+            self._on_their_way += 1
+            referred = await self._with_references(counted)
+            if referred is None:
+                self._arrived()
+            return referred
+        if isinstance(prepared, EditOutcome):
+            await self._ended(prepared)
+            return None
+        while not self.call.run.stopping and (outcome := prepared.take()) is not None:
+            await self._ended(outcome)
+        prepared.drop()
         return None
+
+    async def _ended(self, outcome: EditOutcome) -> None:
+        if isinstance(outcome, BatchedEdit):
+            await self._know(outcome)
+        else:
+            await self.call.give(outcome)
 
     async def _know(self, outcome: BatchedEdit) -> None:
         """An edit is in a batch, perhaps in one that another process has created just now."""

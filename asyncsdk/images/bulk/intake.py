@@ -17,6 +17,7 @@ from asyncsdk.errors import EditError, InvalidEditError
 from asyncsdk.given import unpacked
 from asyncsdk.images.billing import ABANDONED, SENT_ELSEWHERE, charge_unknown, problem_of, status_of
 from asyncsdk.images.bulk.duplicates import DuplicateMatcher, ordinal_of
+from asyncsdk.images.bulk.ended import EndedPage
 from asyncsdk.images.bulk.naming import Named, Naming
 from asyncsdk.images.bulk.policy import Decision, Policy
 from asyncsdk.images.check import check, invalid
@@ -96,8 +97,8 @@ class EditIntake(Protocol):
     before_wait: Callable[[], Awaitable[None]] | None  # called before it waits for edits that other processes have
     more_room: Callable[[], Awaitable[bool]] | None  # waits for room under a limit in dollars; False: none will be
 
-    def in_turn(self, edits: AsyncIterable[ImageEdit]) -> AsyncGenerator[ImageEdit, None]:
-        """Those of `edits` that are this run's, each of which `prepare` takes next."""
+    def in_turn(self, edits: AsyncIterable[ImageEdit]) -> AsyncGenerator[ImageEdit | EndedPage, None]:
+        """Those of `edits` that are this run's, each of which `prepare` takes next, and pages of others that ended."""
 
     async def prepare(self, edit: ImageEdit) -> PreparedEdit | EditOutcome | None:
         """The `edit` that `in_turn` gave last, ready to be sent, or how it ended already; None: it is left out."""
@@ -130,7 +131,7 @@ class Intake:
     def __attrs_post_init__(self) -> None:
         self._naming, self._duplicates = Naming(self._owner_of, self._state_of), DuplicateMatcher(self._state_of)
 
-    async def in_turn(self, edits: AsyncIterable[ImageEdit]) -> AsyncGenerator[ImageEdit, None]:
+    async def in_turn(self, edits: AsyncIterable[ImageEdit]) -> AsyncGenerator[ImageEdit | EndedPage, None]:
         """`edits` as they come, and at the end again those that `prepare` could not tell from their duplicates."""
         async for edit in edits:
             self._number += 1

@@ -7,9 +7,12 @@ number, always gives way itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from array import array
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from pathlib import PurePath
+from typing import Any
 
 from attrs import define, field, frozen
 
@@ -18,17 +21,20 @@ from asyncsdk.images.ledger.states import ItemState
 from asyncsdk.images.names import name_digest, safe_name, stem_problem, stems
 
 
-@define
+@define(eq=False)
 class Names:
-    """The names that a run has given: the digest of each, with the line of the edit that has it.
+    """The names that a run has given: a digest of each, with the line of the edit that has it, in 16 bytes.
 
-    An edit that has no line in a job file has its number in the run here, negative.
+    An edit that has no line in a job file has its number in the run here, negative. Two names of a list of a million
+    have one digest in one of 37 million such lists: then the second is refused, as if they were the same.
     """
 
-    _taken: dict[bytes, int] = field(factory=dict)
+    _buckets: Sequence[tuple[array[int], array[int]]] = field(  # digests in order, and the lines at the same places
+        factory=lambda: [(array("Q"), array("q")) for _ in range(1 << _BUCKET_BITS)], init=False, repr=False
+    )
 
     def __contains__(self, stem: str) -> bool:
-        return name_digest(stem) in self._taken
+        return self._place_of(_short_digest(stem)) is not None
 
     def reserve(self, name: str, pictures: int, place: int) -> str | None:
         """Take the names of `pictures` images for the edit at `place`; otherwise return why not, and take none."""
@@ -36,19 +42,45 @@ class Names:
         problem = stem_problem(safe)
         if problem is not None:
             return f"{problem}. Nothing was sent."
-        digests = [name_digest(stem) for stem in stems(safe, pictures)]
-        taken = next((self._taken[stem] for stem in digests if stem in self._taken), None)
-        if taken is not None:
-            return (
-                f"{_line(place)} has the id {name!r}, which {_line(taken)} has too. Give each its own id: upper and "
-                "lower case count as the same, and 'a' with n=2 also takes 'a.1'. Nothing was sent."
-            )
-        self._taken.update(dict.fromkeys(digests, place))
+        digests = [_short_digest(stem) for stem in stems(safe, pictures)]
+        for digest in digests:
+            taken = self._place_of(digest)
+            if taken is not None:
+                return (
+                    f"{_line(place)} has the id {name!r}, which {_line(taken)} has too. Give each its own id: upper "
+                    "and lower case count as the same, and 'a' with n=2 also takes 'a.1'. Nothing was sent."
+                )
+        for digest in digests:
+            self._take(digest, place)
         return None
 
+    def _place_of(self, digest: int) -> int | None:
+        digests, places = self._buckets[digest & _BUCKET]
+        at = bisect_left(digests, digest)
+        return places[at] if at < len(digests) and digests[at] == digest else None
 
-def _line(place: int) -> str:
-    return f"line {place}" if place > 0 else f"edit {-place}"
+    def _take(self, digest: int, place: Any) -> None:
+        digests, places = self._buckets[digest & _BUCKET]
+        at = bisect_left(digests, digest)
+        digests.insert(at, digest)
+        places.insert(at, place if isinstance(place, int) and abs(place) <= _LAST else _ANYWHERE)
+
+
+_BUCKET_BITS = 10  # of a million names each bucket has a thousand, which an insertion moves in a microsecond
+_BUCKET = (1 << _BUCKET_BITS) - 1
+
+
+_LAST, _ANYWHERE = (1 << 63) - 1, 0  # a line that a caller made up may be more than an array takes, or no number
+
+
+def _short_digest(stem: str) -> int:
+    return int.from_bytes(name_digest(stem)[:8])
+
+
+def _line(place: Any) -> str:
+    if place == _ANYWHERE:
+        return "another edit"
+    return f"line {place}" if not isinstance(place, int) or place > 0 else f"edit {-place}"
 
 
 DIGITS = 8  # of the digest that sets one name apart from another

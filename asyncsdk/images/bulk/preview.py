@@ -7,6 +7,7 @@ from attrs import define, field, frozen
 from asyncsdk.error_details import LedgerDamage
 from asyncsdk.errors import InvalidEditError
 from asyncsdk.images.batch.requests import require_batchable
+from asyncsdk.images.bulk.ended import EndedPage
 from asyncsdk.images.bulk.intake import PreparedEdit, unsent
 from asyncsdk.images.costs.money import CostRange
 from asyncsdk.images.costs.planned import PlannedCosts, PricesRead
@@ -105,6 +106,11 @@ class PlanBuilder:
         elif prepared is not None:
             self._earlier[prepared.status] += 1
             self._replaced += prepared.is_replaced
+
+    def count_page(self, page: EndedPage) -> None:
+        """Add the edits of a page, which ended."""
+        while (outcome := page.take()) is not None:
+            self.count(outcome)
 
     def _count_if_room(self, prepared: PreparedEdit) -> None:
         costs = self.costs

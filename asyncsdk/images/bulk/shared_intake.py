@@ -11,8 +11,10 @@ from collections.abc import (
     AsyncIterator,
     Awaitable,
     Callable,
+    Collection,
     Iterable,
     Iterator,
+    Mapping,
     Sequence,
 )
 from itertools import chain
@@ -24,6 +26,7 @@ from attrs import define, evolve, field, frozen
 from asyncsdk import files
 from asyncsdk.errors import EditError, InvalidEditError
 from asyncsdk.images.billing import ABANDONED, SENT_ELSEWHERE, charge_unknown, problem_of
+from asyncsdk.images.bulk.ended import EndedPage
 from asyncsdk.images.bulk.identity import source_digest
 from asyncsdk.images.bulk.intake import (
     BatchedEdit,
@@ -61,7 +64,7 @@ _OTHER = (
 )
 _LATER = " It may be sent again, and paid twice, with on_uncertain='retry' from {} on."
 
-Verdict = Literal["claim", "wait", "compare", "report", "problem"]
+Verdict = Literal["claim", "wait", "compare", "report", "problem", "leave"]
 
 
 @frozen
@@ -108,7 +111,7 @@ class SharedIntake:
     _held: deque[ListedEdit] = field(factory=deque, init=False)  # by others, or lost to them
     _offered: OfferedEdit | None = field(default=None, init=False)
 
-    async def in_turn(self, edits: AsyncIterable[ImageEdit]) -> AsyncGenerator[ImageEdit, None]:
+    async def in_turn(self, edits: AsyncIterable[ImageEdit]) -> AsyncGenerator[ImageEdit | EndedPage, None]:
         """Those of `edits` that are this process's, or that have ended, until all have."""
         page = list[ListedEdit]()
         async for edit in edits:
@@ -139,10 +142,6 @@ class SharedIntake:
         offered, self._offered = self._offered, None
         assert offered is not None  # noqa: S101 - for the type checker
         listed, seen = offered.listed, offered.seen
-        if offered.verdict == "problem":
-            return unsent(edit, listed.name, invalid(listed.problem or "", "without an id of its own"))
-        if offered.verdict == "report":
-            return self._report(listed, seen)
         with thread_errors_typed():
             try:
                 loaded = await read_and_check(edit, checked=self.checked, stores=self.stores)
@@ -200,41 +199,52 @@ class SharedIntake:
         problem = self._names.reserve(name, edit.n or 1, place)
         return ListedEdit(edit, key_of_id(name), name, source_digest(edit), problem)
 
-    async def _offers(self, page: Sequence[ListedEdit]) -> AsyncIterator[ImageEdit]:
+    async def _offers(self, page: Sequence[ListedEdit]) -> AsyncIterator[ImageEdit | EndedPage]:
         if not page:
             return
         seen = await self.ledger.look([listed.key for listed in page if listed.problem is None])
         lapsed = await self.ledger.mark_lapsed(seen.values())
-        wanted = list[tuple[ListedEdit, SeenEdit | None]]()
+        ended, compared, wanted = self._sorted(page, seen, lapsed)
+        if ended:
+            yield EndedPage(ended)
+        for each in compared:
+            self._offered = each
+            yield each.listed.edit
+        for start in range(0, len(wanted), self.few):
+            few = wanted[start : start + self.few]
+            granted = await self._claimed([(each.listed, each.seen) for each in few])
+            for each in few:
+                if each.listed.key in granted:
+                    self._offered = each
+                    yield each.listed.edit
+                else:
+                    self._held.append(each.listed)
+
+    def _sorted(
+        self, page: Sequence[ListedEdit], seen: Mapping[str, SeenEdit], lapsed: Collection[str]
+    ) -> tuple[deque[EditOutcome], list[OfferedEdit], list[OfferedEdit]]:
+        """How those of a page ended that are not sent, those that have to be read for that, and those to claim."""
+        ended = deque[EditOutcome]()
+        offered: dict[Verdict, list[OfferedEdit]] = {"compare": [], "claim": []}
         for listed in page:
             known = seen.get(listed.key)
             verdict = self._verdict(listed, known, is_lapsed=listed.key in lapsed)
-            if verdict == "claim":
-                wanted.append((listed, known))
-            elif verdict == "wait":
-                if not self.ledger.is_read_only:  # else it is a preview, and they send it
-                    self._held.append(listed)
-            else:
-                self._offered = OfferedEdit(listed, known, verdict)
-                yield listed.edit
-        for start in range(0, len(wanted), self.few):
-            few = wanted[start : start + self.few]
-            granted = await self._claimed(few)
-            for listed, known in few:
-                if listed.key in granted:
-                    self._offered = OfferedEdit(listed, known, "claim")
-                    yield listed.edit
-                else:
-                    self._held.append(listed)
+            if verdict in offered:
+                offered[verdict].append(OfferedEdit(listed, known, verdict))
+            elif verdict != "wait":
+                outcome = self._ended(listed, known, verdict)
+                ended += () if outcome is None else (outcome,)
+            elif not self.ledger.is_read_only:  # else it is a preview, and they send it
+                self._held.append(listed)
+        return ended, offered["compare"], offered["claim"]
 
     def _verdict(self, listed: ListedEdit, seen: SeenEdit | None, *, is_lapsed: bool) -> Verdict:
         """What to do with an edit, as the ledger has it."""
         if listed.problem is not None:
             return "problem"
-        if seen is None:
-            return "claim" if self._decision(listed, None) == "send" else "report"
-        if seen.batch is not None:
-            return "report"
+        if seen is None or seen.batch is not None:
+            decision = self._decision(listed, None if seen is None else seen.state)
+            return "claim" if decision == "send" else "leave" if decision == "leave" else "report"
         standing = seen.standing(may_take=self.ledger.may_take)
         if standing == "held" or (standing == "lapsed" and not is_lapsed):
             return "wait"
@@ -244,8 +254,10 @@ class SharedIntake:
         if decision == "send":
             is_too_soon = _is_uncertain(seen) and seen.sent_again_in(self.ledger.terms.lease) > 0
             return "report" if is_too_soon else "claim"
+        if decision == "leave":
+            return "leave"
         is_same = not self.policy.verify and listed.source in {seen.source, seen.row["new_source"]} - {None}
-        return "report" if is_same or standing == "free" or decision == "leave" else "compare"
+        return "report" if is_same or standing == "free" else "compare"
 
     def _decision(self, listed: ListedEdit, state: ItemState | None) -> str:
         is_in_redo = listed.name in self.policy.redo
@@ -284,14 +296,17 @@ class SharedIntake:
         """What an edit costs at most; no picture is read for that, which comes after the claim."""
         return None if self.pricing is None else self.pricing.most(edit, batched=self.in_batches)
 
-    def _report(self, listed: ListedEdit, seen: SeenEdit | None) -> EditOutcome | None:
+    def _ended(self, listed: ListedEdit, seen: SeenEdit | None, verdict: Verdict) -> EditOutcome | None:
         """How an edit ended that is not sent by this run; None for one that the run is not about."""
+        if verdict == "problem":
+            return unsent(listed.edit, listed.name, invalid(listed.problem or "", "without an id of its own"))
+        return None if verdict == "leave" else self._report(listed, seen)
+
+    def _report(self, listed: ListedEdit, seen: SeenEdit | None) -> EditOutcome:
+        """How an edit ended that the run is about."""
         state = None if seen is None else seen.state
         if seen is not None and self._has_failed_now(seen):
             return self._outcome(listed, state, "failed", None if state is None else state.problem)
-        decision = self._decision(listed, state)
-        if decision == "leave":
-            return None
         if state is None or seen is None:
             return self._outcome(listed, None, "uncertain", SENT_ELSEWHERE)
         if state.status == "batched":
