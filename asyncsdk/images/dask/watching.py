@@ -20,7 +20,6 @@ from asyncsdk.images.bulk.shared_intake import (
     SharedIntake,
 )
 from asyncsdk.images.edit import ImageEdit
-from asyncsdk.images.ledger.seen import SeenEdit
 from asyncsdk.images.outcome import EditOutcome
 from asyncsdk.models import Usage, add
 
@@ -102,19 +101,19 @@ class WatchingIntake(SharedIntake):
             for listed in page.copy():
                 known = seen.get(listed.key)
                 verdict = self._verdict(listed, known, is_lapsed=False)
-                has_ended = verdict in {"report", "problem"}
+                has_ended = verdict in {"report", "problem"} or (are_over and verdict == "ask again")  # nobody asks now
                 if has_ended or (are_over and self.copies.saw_all_end and verdict in {"claim", "compare"}):
                     page.remove(listed)
-                    self._offered = OfferedEdit(listed, known, verdict)
+                    self._offered = OfferedEdit(listed, known, "report" if verdict == "ask again" else verdict)
                     yield listed.edit
             if are_over or not page:
                 return
             wait = SHORTEST_WAIT if len(page) < before else min(wait * 1.5, LONGEST_WAIT)
             await anyio.sleep(wait)
 
-    async def _claimed(self, wanted: Sequence[tuple[ListedEdit, SeenEdit | None]]) -> frozenset[str]:
+    async def _claimed(self, wanted: Sequence[OfferedEdit]) -> frozenset[str]:
         """All, but nothing is sent from here: why no copy could is seen by what `prepare` makes of them."""
-        return frozenset(listed.key for listed, _ in wanted)
+        return frozenset(each.listed.key for each in wanted)
 
 
 @define(eq=False, kw_only=True)

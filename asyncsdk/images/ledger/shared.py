@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -19,21 +20,24 @@ from asyncsdk import tasks
 from asyncsdk.clock import boot_time
 from asyncsdk.error_details import LedgerDamage
 from asyncsdk.errors import LedgerError
+from asyncsdk.images import idempotency
+from asyncsdk.images.idempotency import EditKey
 from asyncsdk.images.ledger import ClaimLostError, KnownItem
 from asyncsdk.images.ledger.claims import (
     ChangeToMake,
     Claim,
     Granted,
+    Wanted,
     ended,
     gone_in,
     granted_in,
     keys_of,
+    owner_in,
     replaced,
     rewound,
     rounds,
     seen_edit,
     stopped,
-    wanted,
     worded,
 )
 from asyncsdk.images.ledger.index import Spent, spent_of
@@ -114,11 +118,12 @@ class SharedLedger:
     async def look(self, keys: Sequence[str]) -> dict[str, SeenEdit]:
         """Those of a page of edits that are known, by their keys."""
         with self._worded():
+            here = time.time()
             try:
                 rows = await self.database.run("edit_look", json.dumps(keys), writes=self._group is not None)
             except NotMadeError:
                 return {}
-            seen = {row["key"]: seen_edit(row) for row in rows}
+            seen = {row["key"]: seen_edit(row, here) for row in rows}
             self.may_take = any(each.seems_lapsed for each in seen.values()) and await self._may_take()
         return seen
 
@@ -130,45 +135,37 @@ class SharedLedger:
 
     async def owners_of(self, stems: Sequence[str]) -> Sequence[KnownItem | None]:
         """The edits whose pictures have these names: `id`, `id.1`, `id~2.1`."""
-        candidates = {stem: list(keys_of(stem)) for stem in stems}
-        keys = list(set(chain.from_iterable(candidates.values())))
+        keys = list(set(chain.from_iterable(map(keys_of, stems))))
         seen = await self.look(keys)
         if await self.mark_lapsed(seen.values()):
             seen = await self.look(keys)
-        known: list[KnownItem | None] = []
-        for stem in stems:
-            each = next((seen[key] for key in candidates[stem] if key in seen), None)
-            known.append(
-                None if each is None or each.state is None else KnownItem(each.key, each.state, each.phase is not None)
-            )
-        return known
+        return [owner_in(seen, stem) for stem in stems]
 
     async def claim(
         self,
-        edits: Sequence[tuple[str, str, SeenEdit | None]],
+        edits: Sequence[Wanted],
         *,
         max_edits: int | None,
         max_tokens: int | None,
         max_cost: int | None = None,
         dearest: int = 0,
-        costs: Mapping[str, int | None] | None = None,
     ) -> Granted:
-        """Claim edits, each a key, an id, and as it was seen; `costs` is what each costs at most, by its key.
+        """Claim edits. A token whose price was not known counts as the `dearest`.
 
-        A token whose price was not known counts as the `dearest`. Raises LedgerRewoundError, LedgerError.
+        Raises LedgerRewoundError, LedgerError.
         """
         if self._group is None:
-            return Granted(keys=frozenset(key for key, _, _ in edits), spent=self.spent)
-        tries, costs = {key: str(uuid.uuid4()) for key, _, _ in edits}, costs or {}
-        asked = json.dumps([wanted(edit, tries[edit[0]], costs.get(edit[0])) for edit in edits])
-        gone, limits = gone_in(seen for _, _, seen in edits), (max_edits, max_tokens, max_cost)
+            return Granted(keys=frozenset(each.key for each in edits), spent=self.spent)
+        tries = {each.key: str(uuid.uuid4()) for each in edits}
+        asked = json.dumps([each.as_json(tries[each.key]) for each in edits])
+        gone, limits = gone_in(each.seen for each in edits), (max_edits, max_tokens, max_cost)
         with self._worded():
             await self.database.ensure_lease(self.holder)
-            may_take = any(seen is not None and seen.seems_lapsed for _, _, seen in edits) and await self._may_take()
+            may_take = any(each.seen and each.seen.seems_lapsed for each in edits) and await self._may_take()
             before = self._writes
             rows = await self.database.run(
                 "edit_claim", self.holder, asked, gone, may_take, max_edits, max_tokens, self.left_alone, self.options,
-                max_cost, dearest, lock=None if limits == (None, None, None) else "ledger_lock",
+                max_cost, dearest, idempotency.WINDOW, lock=None if limits == (None, None, None) else "ledger_lock",
             )  # fmt: skip
         await self._note(rows[0], before)
         if self._is_rewound:
@@ -191,7 +188,7 @@ class SharedLedger:
         gone = gone_in(asked)
         with self._worded():
             keys = json.dumps([{"key": each.key, "epoch": each.epoch, "last": each.last} for each in asked])
-            rows = await self.database.run("edit_lapse", keys, gone, await self._may_take(), self.run)
+            rows = await self.database.run("edit_lapse", keys, gone, await self._may_take())
         return {row["key"] for row in rows}
 
     async def _may_take(self) -> bool:
@@ -217,7 +214,9 @@ class SharedLedger:
         except DatabaseFault as failed:
             logger.warning("%s: the other copies are not stopped: %s", self.place, failed.reason)
 
-    async def intend(self, item: str, *, id: str, n: int, source: str | None = None, **_rest: object) -> None:  # noqa: A002, ARG002 - as the protocol
+    async def intend(
+        self, item: str, *, n: int, key: EditKey | None = None, again: bool = False, **_rest: object
+    ) -> None:
         """Return once it is acknowledged that `item` is about to be sent.
 
         Raises ClaimLostError, LedgerRewoundError, LedgerError, EditError where another copy stopped all.
@@ -225,6 +224,9 @@ class SharedLedger:
         claim = self.claims.get(item)
         if claim is None:
             raise ClaimLostError
+        if again and claim.is_started:
+            return
+        claim.generation = None if key is None else key.generation
         if self._is_stopping:
             raise stopped(self.terms.lease)
         async with claim.turn:
@@ -244,7 +246,7 @@ class SharedLedger:
         new = claim.pending = str(uuid.uuid4())
         for _ in range(START_ATTEMPTS):
             asked = boot_time()
-            result = await self._change(claim, "start", new=new, digest=claim.digest, source=claim.source, n=n)
+            result = await self._change(claim, "start", new=new, n=n, **claim.known)
             if result["is_rewound"]:  # also where it was acknowledged: by a database that has lost others
                 raise rewound(self.place)
             if result["answer"] == "yes":
@@ -282,14 +284,13 @@ class SharedLedger:
         item: str,
         status: Status,
         *,
-        id: str,  # noqa: A002, ARG002 - as the protocol
         problem: Problem | None = None,
         files: tuple[str, ...] = (),
         usage: Usage | None = None,
         cost: int | None = None,
-        again: bool = False,  # noqa: ARG002 - as the protocol
         images: int | None = None,
         request_id: str | None = None,
+        **_rest: object,
     ) -> None:
         """Write down how `item` ended. What is paid is kept, whoever has the edit now. Raises LedgerError."""
         claim = self.claims.get(item) or self.in_batches.get(item)
@@ -338,10 +339,8 @@ class SharedLedger:
 
     async def _settle(self, claim: Claim) -> None:
         """Write that an attempt was turned away, if that is owed, or take back a start that was cancelled."""
-        if claim.pending is not None:
-            await self._change(claim, "turn away", was=claim.pending)
-        elif claim.owes:
-            await self._change(claim, "turn away")
+        if claim.pending is not None or claim.owes:
+            await self._change(claim, "turn away", was=claim.pending, again=claim.asks)
             claim.is_started = False
         claim.owes, claim.pending = False, None
 

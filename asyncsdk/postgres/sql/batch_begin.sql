@@ -30,7 +30,8 @@ with given as materialized (
 ), changed as (
     update asyncsdk.edit e
     set phase = 'started', holder = $3, try = m.new, started = clock_timestamp(),
-        new_digest = m.digest, new_source = m.source, new_n = m.n
+        new_digest = m.digest, new_source = m.source, new_n = m.n,
+        new_generation = e.generation + 1, new_tried = null
     from mine m, verdict where e.key = m.key and verdict.is_made and not m.was_made
 ), made as (
     insert into asyncsdk.batch_fact (try, part, fact)
