@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from attrs import define, evolve, field
 
-from asyncsdk.images import idempotency
 from asyncsdk.images.ledger import rows
 from asyncsdk.images.ledger.rows import EditRow
 from asyncsdk.postgres.database import Database
@@ -117,6 +116,7 @@ class BothSides:
                     lease=60.0,
                     cost=cost,
                     asks=asks,
+                    window=WINDOW,
                 )
             )
         return ours, theirs
@@ -249,10 +249,7 @@ class BothSides:
 
 
 @pytest.mark.parametrize("part", range(2))
-async def test_the_statements_do_what_the_state_machine_says(
-    database_url: str, part: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(idempotency, "WINDOW", WINDOW)
+async def test_the_statements_do_what_the_state_machine_says(database_url: str, part: int) -> None:
     from asyncsdk.postgres.connection import connect
 
     url = read_url(database_url)

@@ -107,17 +107,18 @@ def claim(
     lease: float = 60.0,
     cost: int | None = None,
     asks: bool = False,
+    window: float | None = None,
 ) -> Changed:
     """Claim an edit that was `seen` with this epoch and try, and that costs `cost` at most.
 
     `may_take`: the claim that is open has lapsed, and this process was connected for long enough to say so. `asks`: to
-    ask for the answer that was lost, by its key.
+    ask for the answer that was lost, by its key, which the server surely knows for the `window`.
     """
     if row.last == new and row.phase == "claimed":
         return Changed(row, "yes")
     if (row.epoch, row.last) != seen or row.phase == "started" or (row.phase == "claimed" and not may_take):
         return Changed(row, "no")
-    if asks and not (row.status == "uncertain" and is_known(row.tried, now)):
+    if asks and not (row.status == "uncertain" and is_known(row.tried, now, window)):
         return Changed(row, "no")
     is_uncertain = row.status == "uncertain" and (row.phase is None or row.asks)
     if is_uncertain and not asks and not may_be_sent_again(row.started, now, lease):
