@@ -43,11 +43,13 @@ MOST_SENT = 10_000  # ids that are kept, so that memory has a bound: responses c
 
 _LAPSED = "the lease of this process lapsed before a byte of the request for the batch went out. Nothing was sent."
 
+_DELETED = "its pictures were deleted meanwhile, or expire too soon. Nothing was sent."
+
 logger = logging.getLogger(__name__)
 
 
-class LeaseLapsedError(APIConnectionError):
-    """Another process may have looked for the batch by now, and called it lost: it is not created."""
+class NotCreatedError(APIConnectionError):
+    """Another process may have called the batch lost by now, or has deleted its pictures: it is not created."""
 
 
 @frozen
@@ -110,7 +112,7 @@ class BatchSender:
         """Create the batch of these rows. Returns it, and what the server says; None for that where it was lost.
 
         None, and fewer rows in the part, where some were another process's by then. Raises APIError where surely
-        nothing was created: its rows are as they were; LeaseLapsedError where the rows that are left in the part need
+        nothing was created: its rows are as they were; NotCreatedError where the rows that are left in the part need
         other lines.
         """
         key = uuid4().hex
@@ -136,14 +138,18 @@ class BatchSender:
             output_expires_after={"anchor": "created_at", "seconds": OUTPUT_SECONDS},
         )
 
-        def require_lease() -> None:
-            if not self.memory.may_create(record):
-                raise LeaseLapsedError(_LAPSED, request=create.name, sent=False)
+        needs = [file_id for row in part.rows for file_id in row.needs]
 
-        retry = Retry(RETRIES, on_sent=require_lease, should_retry=_may_help)
+        def require_all() -> None:
+            if not self.memory.may_create(record):
+                raise NotCreatedError(_LAPSED, request=create.name, sent=False)
+            if not self.memory.book.stock.stays(needs, now=self.client.clock.now()):
+                raise NotCreatedError(_DELETED, request=create.name, sent=False)
+
+        retry = Retry(RETRIES, on_sent=require_all, should_retry=_may_help)
         try:
             batch = await self.client.send(create, retry=retry, check=lambda made: _is_anothers(made, file.id))
-        except LeaseLapsedError:
+        except NotCreatedError:
             free = await self.memory.withdraw(record, [row.item for row in part.rows])
             part.rows = [row for row in part.rows if row.item in free]
             raise
@@ -218,7 +224,7 @@ def metadata_of(record: BatchRecord, token: str) -> dict[str, str]:
 
 
 def _may_help(error: APIError) -> bool:
-    return is_worth_retrying(error) and not isinstance(error, LeaseLapsedError)
+    return is_worth_retrying(error) and not isinstance(error, NotCreatedError)
 
 
 def _is_anothers(batch: Batch, input_file: str) -> str | None:
