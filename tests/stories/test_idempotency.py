@@ -117,6 +117,27 @@ async def test_a_redo_has_a_key_of_its_own(tmp_path: Path) -> None:
         assert (server.edits.edits, len(set(keys(server)))) == (3, 3)
 
 
+async def test_what_is_sent_again_after_the_window_has_another_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with LocalServer(idempotency_header=KEY, faults=[LOST]) as server:
+        assert await run(server, edits(1), tmp_path) == {"uncertain": 1}
+        server.clear_faults()
+        monkeypatch.setattr(idempotency, "WINDOW", -1.0)
+        assert await run(server, edits(1), tmp_path, on_uncertain="retry") == {"done": 1}
+        assert (server.edits.edits, len(set(keys(server)))) == (2, 2)
+
+
+async def test_a_redo_without_a_key_leaves_none_that_answers_for_it(tmp_path: Path) -> None:
+    async with LocalServer(idempotency_header=KEY) as server:
+        assert await run(server, edits(1), tmp_path) == {"done": 1}
+        server.inject(LOST)
+        assert await run(server, edits(1), tmp_path, None, redo=["0"]) == {"uncertain": 1}
+        server.clear_faults()
+        assert await run(server, edits(1), tmp_path, on_uncertain="retry") == {"done": 1}
+        assert server.edits.edits == 3, "the picture of the first is not that of the redo"
+
+
 async def test_costs_and_edits_are_counted_once_for_what_was_asked_again(tmp_path: Path) -> None:
     async with LocalServer(idempotency_header=KEY, documented_tokens=True, faults=[LOST]) as server:
         assert await run(server, edits(2), tmp_path, max_cost=1) == {"uncertain": 2}
