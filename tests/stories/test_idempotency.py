@@ -14,7 +14,9 @@ from asyncsdk import Client, ImageEdit, ImageEditor, PostgresLedger
 from asyncsdk.errors import ConfigurationError, LimitReachedError
 from asyncsdk.images import idempotency
 from asyncsdk.images.idempotency import WINDOW, EditKey, is_known
+from asyncsdk.images.ledger.copying import copy_ledger
 from asyncsdk.server import Fault, LocalServer
+from tests.postgres.server import PostgresServer
 from tests.stories.test_costs import edits
 
 KEY = "Idempotency-Key"
@@ -258,6 +260,22 @@ async def test_with_a_shared_ledger_what_is_turned_away_when_it_is_asked_again_s
         assert await run(server, edits(1), tmp_path, ledger=database_url) == {"uncertain": 1}
         assert await run(server, edits(1), tmp_path, ledger=database_url) == {"done": 1}
         assert server.edits.edits == 1
+
+
+async def test_a_copied_database_has_the_keys_and_what_comes_from_files_has_none(
+    postgres_server: PostgresServer, tmp_path: Path
+) -> None:
+    first, second, third = (PostgresLedger(postgres_server.url(postgres_server.new_database())) for _ in range(3))
+    async with LocalServer(idempotency_header=KEY, faults=[LOST]) as server:
+        assert await run(server, edits(1), tmp_path / "shared", ledger=first) == {"uncertain": 1}
+        assert await run(server, edits(1), tmp_path / "files") == {"uncertain": 1}
+        made = server.edits.edits
+        server.clear_faults()
+        await copy_ledger(first, second)
+        await copy_ledger(tmp_path / "files" / ".asyncsdk", third)
+        assert await run(server, edits(1), tmp_path / "shared", ledger=second) == {"done": 1}
+        assert await run(server, edits(1), tmp_path / "files", ledger=third) == {"uncertain": 1}
+        assert server.edits.edits == made
 
 
 def test_keys_say_nothing_and_are_known_for_twelve_hours() -> None:
