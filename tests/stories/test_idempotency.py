@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from attrs import evolve
 
 from asyncsdk import Client, ImageEdit, ImageEditor, PostgresLedger
+from asyncsdk.clock import boot_time
 from asyncsdk.errors import ConfigurationError, LimitReachedError
 from asyncsdk.images import idempotency
 from asyncsdk.images.idempotency import WINDOW, EditKey, is_known
@@ -260,6 +262,29 @@ async def test_with_a_shared_ledger_what_is_turned_away_when_it_is_asked_again_s
         assert await run(server, edits(1), tmp_path, ledger=database_url) == {"uncertain": 1}
         assert await run(server, edits(1), tmp_path, ledger=database_url) == {"done": 1}
         assert server.edits.edits == 1
+
+
+async def test_with_a_shared_ledger_what_is_asked_again_after_the_lease_lapsed_is_claimed_again(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept = list[float]()
+    clock: Callable[[], float] = lambda: boot_time() + sum(slept)  # noqa: E731 - short
+
+    def sleep(event: Any) -> None:
+        if getattr(event, "wait", None) is not None and not slept:
+            slept.append(1000.0)  # the whole machine, before the lost answer is asked for again
+
+    monkeypatch.setattr("asyncsdk.postgres.database.boot_time", clock)
+    monkeypatch.setattr("asyncsdk.images.ledger.shared.boot_time", clock)
+    async with LocalServer(idempotency_header=KEY, faults=[Fault("edit", "close", at="done")]) as server:
+        async with Client("any", base_url=server.url, on_event=sleep) as client:
+            editor = ImageEditor(client, idempotency_header=KEY)
+            with anyio.fail_after(30):
+                async with editor.edit_many(edits(1), out=tmp_path, ledger=database_url) as outcomes:
+                    assert [outcome.status async for outcome in outcomes] == ["done"]
+        assert (len(slept), server.edits.edits, len(set(keys(server)))) == (1, 1, 1)
+        [entry] = [entry async for entry in PostgresLedger(database_url).entries()]
+        assert entry["epoch"] == 2
 
 
 async def test_a_copied_database_has_the_keys_and_what_comes_from_files_has_none(

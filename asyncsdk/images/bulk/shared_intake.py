@@ -40,6 +40,7 @@ from asyncsdk.images.costs.pricing import Pricing
 from asyncsdk.images.destination import Destination
 from asyncsdk.images.edit import ImageEdit
 from asyncsdk.images.ledger.claims import Wanted
+from asyncsdk.images.ledger.rows import Ended
 from asyncsdk.images.ledger.seen import SeenEdit, key_of_id
 from asyncsdk.images.ledger.shared import SharedLedger
 from asyncsdk.images.ledger.states import ItemState
@@ -241,11 +242,11 @@ class SharedIntake:
         standing = seen.standing(may_take=self.ledger.may_take)
         if standing == "held" or (standing == "lapsed" and not is_lapsed):
             return "wait"
-        if self._was_tried_now(seen):
+        if self._has_ended_now(seen, "failed"):
             return "report"
         decision = self._decision(listed, seen.state)
         if decision == "ask again":
-            return "ask again"
+            return "report" if self._has_ended_now(seen, "uncertain") else "ask again"
         if decision == "send":
             is_too_soon = _is_uncertain(seen) and seen.sent_again_in(self.ledger.terms.lease) > 0
             return "report" if is_too_soon else "claim"
@@ -257,9 +258,9 @@ class SharedIntake:
         is_maybe_paid, now = bool(listed.edit.maybe_paid), time.time()
         return self.policy.decide(listed.name, state, is_in_redo=is_in_redo, maybe_paid=is_maybe_paid, now=now)
 
-    def _was_tried_now(self, seen: SeenEdit) -> bool:
+    def _has_ended_now(self, seen: SeenEdit, status: Ended) -> bool:
         """Whether another copy of this run tried it already, or asked for it in vain: it is not tried once by each."""
-        return seen.phase is None and seen.run == self.ledger.run and seen.status in {"failed", "uncertain"}
+        return seen.phase is None and seen.run == self.ledger.run and seen.status == status
 
     async def _claimed(self, wanted: Sequence[OfferedEdit]) -> frozenset[str]:
         """The keys of those that are ours now. Waits while what others may yet give back is beyond a limit.
@@ -292,7 +293,7 @@ class SharedIntake:
     def _report(self, listed: ListedEdit, seen: SeenEdit | None) -> EditOutcome | None:
         """How an edit ended that is not sent by this run; None for one that the run is not about."""
         state = None if seen is None else seen.state
-        if seen is not None and seen.status == "failed" and self._was_tried_now(seen):
+        if seen is not None and self._has_ended_now(seen, "failed"):
             return self._outcome(listed, state, "failed", None if state is None else state.problem)
         decision = self._decision(listed, state)
         if decision == "leave":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -21,7 +22,10 @@ from asyncsdk.images.names import casefolded
 from asyncsdk.images.outcome import Problem
 from asyncsdk.models import Usage
 from asyncsdk.postgres import DatabaseFault
+from asyncsdk.postgres.database import Database
 from asyncsdk.postgres.machine import is_gone_here
+
+NO_ROW: Mapping[str, Any] = {"answer": "no", "has_epoch": None}  # of a change
 
 
 @frozen(kw_only=True)
@@ -99,6 +103,19 @@ def ended(claim: Claim, usage: Usage | None, problem: Problem | None) -> dict[st
     tokens = (usage.total_tokens or 0) if usage else 0
     what: dict[str, Any] = {**claim.known, "n": claim.n, "tokens": tokens}
     return what | {"usage": usage and usage_fields(usage), "problem": problem and problem_fields(problem)}
+
+
+async def is_held(database: Database, holder: uuid.UUID, claim: Claim) -> bool:
+    """Whether the lease never lapsed since an edit was started, which is asked for again by its key.
+
+    Where it did, the edit is let go, as if this process were gone: whoever comes next asks. Raises DatabaseFault.
+    """
+    await database.ensure_lease(holder)
+    if database.is_held_since(claim.started):
+        return True
+    lapsed = json.dumps([{"key": claim.key, "epoch": claim.epoch, "last": claim.last}])
+    await database.run("edit_lapse", lapsed, json.dumps([str(holder)]), False)  # noqa: FBT003 - as the statement takes it
+    return False
 
 
 def gone_in(edits: Iterable[SeenEdit | None]) -> str:

@@ -24,6 +24,7 @@ from asyncsdk.images import idempotency
 from asyncsdk.images.idempotency import EditKey
 from asyncsdk.images.ledger import ClaimLostError, KnownItem
 from asyncsdk.images.ledger.claims import (
+    NO_ROW,
     ChangeToMake,
     Claim,
     Granted,
@@ -31,6 +32,7 @@ from asyncsdk.images.ledger.claims import (
     ended,
     gone_in,
     granted_in,
+    is_held,
     keys_of,
     owner_in,
     replaced,
@@ -43,7 +45,7 @@ from asyncsdk.images.ledger.claims import (
 from asyncsdk.images.ledger.index import Spent, spent_of
 from asyncsdk.images.ledger.owner import PictureOwner
 from asyncsdk.images.ledger.progress import Whole
-from asyncsdk.images.ledger.rows import ANSWER_LIMIT, Answer
+from asyncsdk.images.ledger.rows import ANSWER_LIMIT
 from asyncsdk.images.ledger.seen import SeenEdit, key_of_id
 from asyncsdk.images.ledger.states import ItemState
 from asyncsdk.images.outcome import Problem, Status
@@ -172,23 +174,21 @@ class SharedLedger:
             raise rewound(self.place)
         if rows[0]["is_anothers"]:
             raise replaced(self.place)
-        granted = granted_in(rows, edits, tries)
-        self.claims |= granted
+        self.claims |= (granted := granted_in(rows, edits, tries))
         self.spent = spent_of(rows[0])
         if self._is_stopping and not granted:
             raise stopped(self.terms.lease)
-        is_held_back = rows[0]["is_held_back"] and not rows[0]["is_stopping"]
-        return Granted(keys=frozenset(granted), spent=self.spent, is_held_back=is_held_back)
+        is_full = rows[0]["is_held_back"] and not rows[0]["is_stopping"]
+        return Granted(keys=frozenset(granted), spent=self.spent, is_held_back=is_full)
 
     async def mark_lapsed(self, seen: Iterable[SeenEdit]) -> set[str]:
         """Make edits uncertain that were started and whose holder's lease lapsed. Returns the keys of these."""
         asked = [each for each in seen if each.standing(may_take=self.may_take) == "lapsed"]
         if not asked or self._group is None:
             return {each.key for each in asked}
-        gone = gone_in(asked)
         with self._worded():
             keys = json.dumps([{"key": each.key, "epoch": each.epoch, "last": each.last} for each in asked])
-            rows = await self.database.run("edit_lapse", keys, gone, await self._may_take())
+            rows = await self.database.run("edit_lapse", keys, gone_in(asked), await self._may_take())
         return {row["key"] for row in rows}
 
     async def _may_take(self) -> bool:
@@ -225,7 +225,11 @@ class SharedLedger:
         if claim is None:
             raise ClaimLostError
         if again and claim.is_started:
-            return
+            with self._worded():
+                if await is_held(self.database, self.holder, claim):
+                    return
+            self._forget(claim)
+            raise ClaimLostError
         claim.generation = None if key is None else key.generation
         if self._is_stopping:
             raise stopped(self.terms.lease)
@@ -298,9 +302,8 @@ class SharedLedger:
             return
         async with claim.turn:
             await self._settle(claim)
-            known: dict[str, Any] = {"images": images, "request_id": request_id, "cost": cost, "status": status}
-            known |= {"files": list(files) or None, **ended(claim, usage, problem)}
-            result = await self._change(claim, "end", **known)
+            what = {**ended(claim, usage, problem), "images": images, "request_id": request_id, "cost": cost}
+            result = await self._change(claim, "end", status=status, files=list(files) or None, **what)
             self._forget(claim)
         if result["answer"] == "late":
             logger.warning("%s: its answer came late: it is paid and kept, and another process had the edit", claim.id)
@@ -381,10 +384,8 @@ class SharedLedger:
         await self._note(rows[0], before)
         answers = {str(row["new"]): row for row in rows if row["key"] is not None}
         for change in changes:
-            row = answers.get(change.fields["new"])
-            answer: Answer = "no" if row is None else row["answer"]
-            epoch = None if row is None else row["has_epoch"]
-            change.result.update(answer=answer, epoch=epoch, is_rewound=self._is_rewound)
+            row = answers.get(change.fields["new"], NO_ROW)
+            change.result.update(answer=row["answer"], epoch=row["has_epoch"], is_rewound=self._is_rewound)
 
     async def _note(self, row: Any, before: int) -> None:
         """See whether the database has lost what it had acknowledged `before`; then all copies are to stop."""
