@@ -249,7 +249,8 @@ class RateLimit:
     def count(self, permit: Permit, now: float | None = None) -> None:
         """Count what was sent with a permit: one that this limit did not give, while nothing bounded it, too."""
         self.sent.add(permit.units, permit.at, now)
-        self.measured_from = min(self.measured_from, permit.at)
+        if self.slowed_at == -math.inf:  # later ones are of before the hold, and were reported late
+            self.measured_from = min(self.measured_from, permit.at)
 
     def _share(self, units: int, at: float) -> float:
         rate = self.rate(at)
@@ -348,7 +349,8 @@ class RateLimit:
         since = self._measured_since(now)
         passed = self.sent.count(since, now) * 60.0 / max(1.0, now - since)
         self.peak = min(self.rate(now) or math.inf, max(LEAST, passed))
-        self.measured_from, self.slowed_at = now, self.resume_at
+        # in the hold nothing passes, and what is refused was sent before: neither says how fast the next may go
+        self.measured_from = self.slowed_at = self.resume_at
 
     def _measured_since(self, now: float) -> float:
         return max(self.measured_from, now - 60.0)

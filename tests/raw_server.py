@@ -14,6 +14,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from attrs import define, field, frozen
 
 from asyncsdk import Client
+from asyncsdk.server.listener import close_server
 from asyncsdk.timing import Timing
 
 KEY = "sk-a-secret-0123456789"
@@ -130,7 +131,7 @@ async def serving(
     try:
         yield server
     finally:
-        listening.close()
+        await close_server(listening)
         await server.hang_up()
 
 

@@ -11,6 +11,7 @@ import logging
 import socket
 import ssl
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from typing import Any, cast
 
 from aiohttp import web
@@ -66,6 +67,12 @@ class Listener(web.BaseSite):
         self._server = await loop.create_server(
             lambda: _ConnectionGate(self._protocol), self._host, self._port, ssl=self._ssl_context
         )
+
+    async def stop(self) -> None:
+        """Stop listening. What was accepted before is among the server's connections then."""
+        if self._server is not None:
+            await close_server(cast("asyncio.Server", self._server))
+        await super().stop()
 
     def _protocol(self) -> asyncio.Protocol:
         server = self._runner.server
@@ -146,6 +153,21 @@ class _Overloaded(asyncio.Protocol):
         out = cast("asyncio.Transport", transport)
         out.write(f"{head}Connection: close\r\nRetry-After: 1\r\n\r\n".encode() + body)
         out.close()
+
+
+async def close_server(server: asyncio.Server) -> None:
+    """Stop listening, and let what was accepted in this turn of the loop become connections first.
+
+    asyncio accepts a socket in one turn and makes its transport in the next; it loses those whose server is closed
+    between the two, and they stay open.
+    """
+    loop = asyncio.get_running_loop()
+    for listening in server.sockets:
+        with suppress(NotImplementedError):  # loops that watch no files accept otherwise
+            loop.remove_reader(listening)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # the protocol hears of its transport a turn later
+    server.close()
 
 
 _SHUTDOWN_SECONDS = 0.05

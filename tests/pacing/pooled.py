@@ -237,10 +237,16 @@ def most_in_a_minute(sent: Sequence[tuple[float, int]]) -> int:
 
 
 def most_ahead(sent: Sequence[tuple[float, int]], rate: float) -> float:
-    """By how many seconds some came before their turn, where they take turns evenly at this `rate` a minute."""
-    ahead, free_at = 0.0, -math.inf
+    """By how many seconds a stretch of time has more than its even share at this `rate` a minute and its largest item.
+
+    That one is not counted wherever it is: a slot that is used late may be overtaken by the next, of whatever size.
+    """
+    ahead, before = 0.0, 0.0
+    begun = dict[int, float]()  # by the largest item since: the latest begin of a stretch, less what was sent before it
     for at, units in sent:
-        ahead, free_at = max(ahead, free_at - at), max(free_at, at) + units * 60 / rate
+        begun[units] = max(at - before, *(begun.pop(size) for size in list(begun) if size <= units), -math.inf)
+        before += units * 60 / rate
+        ahead = max(ahead, *(before - size * 60 / rate - (at - begin) for size, begin in begun.items()))
     return ahead
 
 

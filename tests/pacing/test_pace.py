@@ -185,7 +185,7 @@ def test_few_refusals_among_many_hold_and_slow_nothing() -> None:
     assert pace.rate(now) == 60 * MARGIN
 
 
-def refused_without_a_word(now: float = 10.0) -> RateLimit:
+def refused_without_a_word(now: float = 10.0, last: Refusal = Refusal()) -> RateLimit:  # noqa: B008 - is frozen
     """No limit is known; of 300 images in ten seconds a third was refused."""
     pace = RateLimit(INPUT_IMAGES)
     taken, refused = take(pace, 0.0, 200, every=0.04), take(pace, 8.0, 100, accept=False)
@@ -193,13 +193,30 @@ def refused_without_a_word(now: float = 10.0) -> RateLimit:
         pace.refused(permit, Refusal(), 8.0)
     pace.accepted(taken[-1])
     pace.accepted(pace.admit(1, 9.5))
-    pace.refused(pace.admit(1, now), Refusal(), now)
+    pace.refused(pace.admit(1, now), last, now)
     return pace
 
 
 def test_where_nothing_is_told_it_falls_below_what_passed() -> None:
     rate = refused_without_a_word().rate(10.0)
     assert rate == pytest.approx(DECREASE * 200 * 60 / 10, rel=0.02)
+
+
+@pytest.mark.parametrize("sent_at", [9.8, None])  # a process of a pool reports it late, or all did in time
+def test_neither_the_hold_nor_what_is_refused_in_it_makes_it_slower_again(sent_at: float | None) -> None:
+    pace = refused_without_a_word(last=Refusal(delay=50.0))
+    slow, before = pace.rate(60.0), Permit(1, 9.9, pace.episode - 1, 0.0)
+    if sent_at is not None:
+        pace.count(Permit(1, sent_at, pace.episode - 1, 0.0), 11.0)
+    for _ in range(15):
+        pace.refused(before, Refusal(delay=0.1), 11.0)
+    now = 60.0
+    for _ in range(4):
+        now += pace.wait(1, now)
+        pace.accepted(pace.admit(1, now))
+    pace.refused(pace.admit(1, now), Refusal(delay=0.1), now)
+    assert slow is not None
+    assert (pace.rate(now) or 0) >= slow
 
 
 def test_it_comes_back_to_where_it_was_refused_and_goes_beyond_as_long_as_nothing_is() -> None:

@@ -11,7 +11,7 @@ from functools import partial
 
 import pytest
 from attrs import evolve
-from hypothesis import given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from asyncsdk.ratelimit import INPUT_IMAGES, LATE_SECONDS, MARGIN, Permit, RateLimit, Refusal
@@ -20,6 +20,7 @@ from tests.pacing.limited import Bucket, SlidingMinute, says_all
 from tests.pacing.pooled import BEGIN, TURNED_AWAY, Fleet, Pool, between, most_ahead, most_in_a_minute
 
 seeds = st.integers(0, 2**32)
+PHASES = [Phase.explicit, Phase.generate]  # to look for a smaller fleet takes minutes, and it would be no plainer
 
 
 def says_limit(limit: float, _: float) -> Refusal:
@@ -70,9 +71,8 @@ fleets = st.builds(
 )
 
 
-# the same examples each time: the minute held in all of 836 others; how far ahead is 1.7 s in place of 1.5 in one of 80
 @given(fleets)
-@settings(max_examples=8, derandomize=True)
+@settings(max_examples=5, phases=PHASES)
 def test_whatever_fails_no_minute_has_more_than_the_limit_and_3_of_a_hundred_and_one_item(fleet: Fleet) -> None:
     assert fleet.limit is not None
     fleet.run(150)
@@ -108,7 +108,7 @@ def test_a_429_holds_all_within_a_second_also_one_that_the_database_does_not_ans
 
 
 @given(limit=st.integers(60, 1200), processes=st.integers(1, 8), seed=seeds)
-@settings(max_examples=2)
+@settings(max_examples=2, phases=PHASES)
 def test_it_is_never_idle_while_the_limit_allows(limit: int, processes: int, seed: int) -> None:
     at_work = min(1.0, processes * 8 * 60 / limit / 2)  # so that enough wait
     fleet = Fleet(seed, limit, processes, at_work=at_work)
@@ -141,7 +141,7 @@ def test_what_processes_and_round_trips_make_up_to_0_4_s_costs_nothing(processes
 
 @pytest.mark.parametrize("says", [says_all, says_limit])
 @given(limit=st.integers(30, 300), processes=st.integers(1, 6), seed=seeds)
-@settings(max_examples=2)
+@settings(max_examples=2, phases=PHASES)
 def test_a_limit_that_a_429_names_is_learned_by_all_from_the_first_one(
     says: Callable[[float, float], Refusal],
     limit: int,
@@ -155,9 +155,10 @@ def test_a_limit_that_a_429_names_is_learned_by_all_from_the_first_one(
     assert len(fleet.sent) - len(fleet.passed) <= 0.1 * len(fleet.sent) + processes * 16
 
 
-# the same examples each time: of 406 others five were slower, down to a quarter, also with one process
+# the same examples each time: it held in all of 1,544 others, but one of them was at 0.63
 @given(limit=st.integers(30, 200), processes=st.integers(1, 6), seed=seeds)
-@settings(max_examples=3, derandomize=True)
+@example(limit=170, processes=3, seed=48)  # it slows down shortly before a hold of most of a minute
+@settings(max_examples=2, phases=PHASES, derandomize=True)
 def test_a_limit_that_is_not_named_is_found_together(limit: int, processes: int, seed: int) -> None:
     fleet = Fleet(seed, None, processes, server=SlidingMinute(limit).ask, says=lambda wait: Refusal(None, wait))
     fleet.run(420)

@@ -10,6 +10,7 @@ from typing import Literal
 from attrs import define, field
 
 from asyncsdk.postgres.statements import statement
+from asyncsdk.server.listener import close_server
 
 SYNC = b"S\0\0\0\4"
 When = Literal["before", "after"]
@@ -66,12 +67,19 @@ class Proxy:
         """Pass nothing on any more through the connections that are there, without closing them."""
         self._mute |= self._open
 
+    def _lets_in(self) -> bool:
+        return not self.is_away
+
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self.is_away:
+        if not self._lets_in():
             writer.transport.abort()
             return
         back, there = await asyncio.open_connection("127.0.0.1", self.target)
         mine = {writer, there}
+        if not self._lets_in():  # any more
+            for each in mine:
+                each.transport.abort()
+            return
         self.made += 1
         self._open |= mine
         lost = asyncio.Event()
@@ -129,6 +137,6 @@ async def proxy_to(port: int) -> AsyncIterator[Proxy]:
         yield proxy
     finally:
         proxy.go_away()
-        server.close()
+        await close_server(server)
         await server.wait_closed()
         await asyncio.sleep(0.05)

@@ -18,12 +18,13 @@ from tests.journal.support import KEY, opened
 
 @pytest.fixture
 def statements(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """How many of each were run."""
+    """How many of each were run; each takes long enough for what belongs together to wait for it together."""
     counts: Counter[str] = Counter()
     run = Database.run
 
     async def counted(self: Database, name: str, *arguments: Any, **options: Any) -> Any:
         counts[name] += 1
+        await asyncio.sleep(0.02)
         return await run(self, name, *arguments, **options)
 
     monkeypatch.setattr(Database, "run", counted)

@@ -9,7 +9,7 @@ import ssl
 import threading
 import time
 from concurrent.futures import Future
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +137,20 @@ async def test_it_stops_at_once_with_clients_that_read_nothing_wait_or_linger() 
     gc.collect()
 
 
+@pytest.mark.parametrize("turns", range(8))
+async def test_it_stops_while_clients_connect_and_leaves_no_socket_open(turns: int) -> None:
+    async with LocalServer() as server:
+        clients = [asyncio.ensure_future(asyncio.open_connection("127.0.0.1", server.port)) for _ in range(5)]
+        for _ in range(turns):
+            await asyncio.sleep(0)
+    for client in clients:
+        with suppress(OSError):  # refused, or reset
+            _, writer = await client
+            writer.transport.abort()
+    await asyncio.sleep(0)
+    gc.collect()
+
+
 def authority() -> tuple[ssl.SSLContext, ssl.SSLContext]:
     """What a server shows and what a client trusts."""
     root = trustme.CA()
@@ -152,7 +166,12 @@ async def test_it_serves_tls_with_its_faults_and_stops_at_once(kind: Any) -> Non
     connector = aiohttp.TCPConnector(ssl=trusted)
     async with (
         LocalServer(ssl_context=shown, faults=[Fault("files.list", kind)]) as server,
-        calling(server, connector=connector, headers={"api-key": "k"}, timeout=aiohttp.ClientTimeout(0.1)) as call,
+        calling(
+            server,
+            connector=connector,
+            headers={"api-key": "k"},
+            timeout=aiohttp.ClientTimeout(1 if kind == "stall" else 10),
+        ) as call,
     ):
         assert server.url.startswith("https://127.0.0.1:")
         assert (await call.uploaded(bytes(2**20))).status == 200

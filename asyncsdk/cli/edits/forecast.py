@@ -13,10 +13,9 @@ from asyncsdk.cli.edits.messages import (
     MOST_NAMED,
     Summary,
     counted,
+    left_out_in_all,
     listed,
-    not_pictures_in_all,
     replaced_since,
-    results_in_all,
 )
 
 if TYPE_CHECKING:
@@ -74,12 +73,12 @@ def plan_lines(plan: EditPlan, forecast: Forecast, *, images_per_minute: float |
     lines += _remarks(plan, forecast)
     if plan.sent and images_per_minute is None and forecast.batches is None:
         lines.append("For an estimate of the time, give your rate limit with --images-per-minute N.")
-    return "\n".join([*lines, *_left_out(forecast)])
+    return "\n".join([*lines, *left_out_in_all(forecast.not_pictures, forecast.results)])
 
 
 def question(forecast: Forecast) -> str:
     """What a person is asked before many edits are sent."""
-    plan, rest = forecast.plan, [*_problems(forecast), *_left_out(forecast)]
+    plan, rest = forecast.plan, [*_problems(forecast), *left_out_in_all(forecast.not_pictures, forecast.results)]
     amount = f"{_amount(forecast.edits, forecast.pictures)} will be sent{_HALF if forecast.batches else ''} and paid"
     if plan is None:
         first = f"Up to {amount}."
@@ -120,11 +119,6 @@ def _problems(forecast: Forecast) -> list[str]:
     count = forecast.problems.counts.total()
     more = f" and {count - len(forecast.named):,} more" if count > len(forecast.named) else ""
     return [f"Can't be sent: {', '.join(forecast.named)}{more}."] if forecast.named else []
-
-
-def _left_out(forecast: Forecast) -> list[str]:
-    lines = [not_pictures_in_all(forecast.not_pictures)] if forecast.not_pictures else []
-    return [f"{line}." for line in [*lines, *([results_in_all(forecast.results)] if forecast.results else [])]]
 
 
 def _remarks(plan: EditPlan, forecast: Forecast) -> list[str]:

@@ -121,21 +121,25 @@ def moved_aside(outcome: EditOutcome) -> str:
 
 def not_pictures(paths: Sequence[Path | str]) -> str:
     """`Left out: 2 files that are not pictures: photos/movie.mp4, photos/notes.txt`."""
-    return f"{not_pictures_in_all(len(paths))}: {_first_of(paths)}"
-
-
-def not_pictures_in_all(count: int) -> str:
-    """`Left out: 2 files that are not pictures`."""
-    return f"Left out: {units.counted(count, 'file')} that {'is not a picture' if count == 1 else 'are not pictures'}"
+    return f"{_not_pictures_in_all(len(paths))}: {_first_of(paths)}"
 
 
 def results(paths: Sequence[Path | str]) -> str:
     """`Left out: 1 in --out, where the results are, which are not edited again: fertig`."""
-    return f"{results_in_all(len(paths))}: {_first_of(paths)}"
+    return f"{_results_in_all(len(paths))}: {_first_of(paths)}"
 
 
-def results_in_all(count: int) -> str:
-    """`Left out: 1 in --out, where the results are, which are not edited again`."""
+def left_out_in_all(files: int, made: int) -> list[str]:
+    """A sentence for files that are not pictures, and one for results that were made before, where there are any."""
+    lines = {_not_pictures_in_all(files): files, _results_in_all(made): made}
+    return [f"{line}." for line, count in lines.items() if count]
+
+
+def _not_pictures_in_all(count: int) -> str:
+    return f"Left out: {units.counted(count, 'file')} that {'is not a picture' if count == 1 else 'are not pictures'}"
+
+
+def _results_in_all(count: int) -> str:
     return f"Left out: {count:,} in --out, where the results are, which are not edited again"
 
 
@@ -248,8 +252,7 @@ def summary(
         *_made(moment),
         *([in_batches(batched, direct=moment.batches is None)] if (batched := tally.counts["batched"]) else []),
         *_next(tally, not_sent, when, "add" if has_ledger else "put the ledger back (see below), and add"),
-        *([f"{not_pictures_in_all(moment.not_pictures)}."] if moment.not_pictures else []),
-        *([f"{results_in_all(moment.results)}."] if moment.results else []),
+        *left_out_in_all(moment.not_pictures, moment.results),
     ]
     return "\n  ".join(lines)
 

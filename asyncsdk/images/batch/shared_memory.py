@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import uuid
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
@@ -27,8 +26,6 @@ from asyncsdk.postgres.machine import is_gone_here
 LOCK = "ledger_lock"
 LEAST_FACTS = 100  # fewer are not worth a statement
 REPEATED_SECONDS = 2 * PATIENCE  # for which a process may ask again whether it has added a fact
-
-logger = logging.getLogger(__name__)
 
 
 @define(eq=False)

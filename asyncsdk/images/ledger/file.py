@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -44,8 +43,6 @@ from asyncsdk.wal.lock import KeyLock
 from asyncsdk.wal.segments import Anchor, Segments
 
 WRITE_SECONDS, RELEASE_SECONDS = 2.0, 0.5  # on leaving: for what is being written, then to close and to unlock
-
-logger = logging.getLogger(__name__)
 
 
 @define(eq=False)

@@ -114,11 +114,10 @@ class PostgresLedger:
         Raises:
             LedgerError: It can't be read.
         """
-        database = self._database()
         shown = await self.show() or {}
         check_is_here(self.url.place, shown.get("options", {}))
         spent = spent_of(shown)
-        async with database.session():
+        async with self.session() as database:
             yield SharedLedger(
                 place=self.url.place, directory=directory, run=-1, begun=time.time(), terms=self.terms, options="",
                 database=database, holder=database.holder, spent=spent,
@@ -182,15 +181,13 @@ class PostgresLedger:
         return shared_database(self.url, self.terms)
 
     async def _run(self, name: str, *arguments: Any) -> Sequence[Any]:
-        database = self._database()
         with worded(self.url.place, sent=False):
-            async with database.session():
+            async with self.session() as database:
                 return await database.run(name, *arguments)
 
     async def _looked_up(self, name: str, *arguments: Any) -> Sequence[Any]:
-        database = self._database()
         with worded(self.url.place, sent=False), suppress(NotMadeError):
-            async with database.session():
+            async with self.session() as database:
                 return await database.run(name, *arguments, writes=False)
         return []
 
