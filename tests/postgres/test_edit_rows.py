@@ -294,3 +294,30 @@ async def test_the_statements_do_what_the_state_machine_says(database_url: str, 
         await connection.close()
     assert len(seen) > 15
     assert min(asked["claimed"], asked["started"]) > 5
+
+
+@pytest.mark.parametrize(("digest", "tokens"), [("first", 0), ("other fields", 7)])
+async def test_a_late_answer_counts_once_with_what_has_its_key_and_beside_what_has_another(
+    database_url: str, digest: str, tokens: int
+) -> None:
+    from asyncsdk.postgres.connection import connect
+
+    first, second, holder = (uuid.UUID(int=number) for number in (1, 2, 3))
+    async with (database := Database(read_url(database_url), LeaseTerms())).session():
+        await database.run("ledger_stop", 0)  # makes the schema
+        await database.run("ledger_accept")
+    connection = await connect(read_url(database_url))
+    try:
+        await connection.execute(
+            "insert into asyncsdk.edit (key, id, status, epoch, holder, try, digest, generation, tried) "
+            "values ($1, $1, 'done', 2, $2, $3, $4, 0, clock_timestamp())",
+            KEY, holder, second, digest,
+        )  # fmt: skip
+        late = {"kind": "end", "key": KEY, "epoch": 1, "was": str(first), "new": str(uuid.uuid4()), "n": 1}
+        late |= {"status": "done", "digest": "first", "tokens": 7, "generation": 0}
+        [got] = await connection.fetch(statement("edit_change"), holder, json.dumps([late]), 1)
+        assert got["answer"] == "late"
+        [counted] = await connection.fetch("select tokens from asyncsdk.ledger_worker")
+        assert counted["tokens"] == tokens
+    finally:
+        await connection.close()

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from pathlib import Path
 
+import anyio
 from attrs import define, evolve, field, frozen
 
 from asyncsdk import api, files
@@ -282,8 +283,9 @@ async def _copy_lines(
                 del waiting[0], drafts[line.number]
             position += len(chunk)
     finally:
-        for draft in drafts.values():
-            await files.in_saving_thread(draft.drop)
+        with anyio.move_on_after(0.5, shield=True):
+            for draft in drafts.values():
+                await files.in_saving_thread(draft.drop)
 
 
 def _raw_draft(path: Path) -> files.Draft:

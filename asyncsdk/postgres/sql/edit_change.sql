@@ -17,8 +17,9 @@ with given as materialized (
 ), mine as materialized (
     select g.*, e.epoch as has_epoch, e.try as has, e.phase, e.status as before,
            e.cost as last_cost, e.new_cost, e.asks,
-           -- a late answer to what has the same key is the answer to this one: it is paid once
-           coalesce(g.generation = coalesce(e.new_generation, e.generation), false) as is_same,
+           -- a late answer to what has the same key, which the digest is in, is the answer to this one: it is paid once
+           coalesce(g.generation = coalesce(e.new_generation, e.generation), false)
+               and g.digest is not distinct from case when e.phase = 'started' then e.new_digest else e.digest end as is_same,
            coalesce(e.late @> jsonb_build_array(jsonb_build_object('try', g.new)), false) as is_late
     from given g join asyncsdk.edit e on e.key = g.key
     order by e.key
