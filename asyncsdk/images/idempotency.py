@@ -47,6 +47,6 @@ def checked_header(name: str | None) -> str | None:
     return name
 
 
-def is_known(tried: float | None, now: float) -> bool:
-    """Whether a key that was first tried then is surely known to the server at `now`."""
-    return tried is not None and 0 <= now - tried < WINDOW
+def is_known(tried: float | None, now: float, window: float | None = None) -> bool:
+    """Whether a key that was first tried then is surely known to the server at `now`, or for `window` seconds."""
+    return tried is not None and 0 <= now - tried < (WINDOW if window is None else window)

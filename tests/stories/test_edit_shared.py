@@ -27,6 +27,7 @@ from asyncsdk import (
 from asyncsdk.clock import boot_time
 from asyncsdk.images.bulk import shared_intake
 from asyncsdk.images.bulk.identity import source_digest
+from asyncsdk.images.ledger.claims import Wanted
 from asyncsdk.images.ledger.shared import SharedLedger
 from asyncsdk.postgres.lease import LeaseTerms
 from asyncsdk.postgres.statements import schema_script
@@ -181,7 +182,7 @@ async def test_exactly_as_many_are_sent_though_a_killed_process_had_claimed_some
 ) -> None:
     ledger = PostgresLedger(fleet.url, terms=SHORT)
     async with ledger.open(tmp_path, {}) as killed:
-        wanted = [(f"x{number}", f"x{number}", None) for number in range(3)]
+        wanted = [Wanted(f"x{number}", f"x{number}", None) for number in range(3)]
         await killed.claim(wanted, max_edits=5, max_tokens=None)
         killed.claims.clear()
     with pytest.raises(LimitReachedError, match="max_edits=5 is reached: 5 edits were sent"):
@@ -578,7 +579,7 @@ async def test_all_of_a_process_have_two_connections_and_what_is_over_holds_noth
             edits = [job(1)]
             await stack.enter_async_context(fleet.editor.edit_many(edits, out=fleet.out, ledger=ledger))
         async with ledger.open(tmp_path, alike) as over:
-            await over.claim([("a", "a", None)], max_edits=None, max_tokens=None)
+            await over.claim([Wanted("a", "a", None)], max_edits=None, max_tokens=None)
             await asyncio.sleep(2 * SHORT.renew_every)
             count = "select count(*) from pg_stat_activity where application_name = 'asyncsdk' and datname = "
             assert int(fleet.sql(f"{count} current_database()")) == 2

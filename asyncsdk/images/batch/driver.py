@@ -30,7 +30,7 @@ from asyncsdk.images.batch.following import BatchFollower
 from asyncsdk.images.batch.progress import BatchProgress
 from asyncsdk.images.batch.requests import custom_id_of, line_of, require_batchable
 from asyncsdk.images.batch.rows import BatchRow, OpenPart, References
-from asyncsdk.images.batch.sending import LeaseLapsedError
+from asyncsdk.images.batch.sending import NotCreatedError
 from asyncsdk.images.batch.state import BatchCall
 from asyncsdk.images.batch.verdicts import MOST_ATTEMPTS
 from asyncsdk.images.billing import is_fatal_for_run, problem_of
@@ -74,6 +74,7 @@ class BatchDriver:
         async with call.outcomes:
             try:
                 await call.memory.refresh()
+                await call.memory.compact()
                 await call.sender.begin()
                 async with tasks.group() as self._group:
                     self._follow_earlier()
@@ -84,6 +85,7 @@ class BatchDriver:
                     await call.report_rest()
                 if not call.options.keep_files and not call.is_left:  # else the next call needs what is there
                     await clean(run.client, call.memory, call.sender.prefix)
+                    await call.memory.compact()
             except (AsyncSDKError, OSError) as error:
                 call.halt(error)
             if self._limit is not None and run.reason is None:
@@ -304,7 +306,7 @@ class BatchDriver:
             while part.rows and created is None and not call.is_left:
                 call.progress[""] = BatchProgress(number=number, model=part.model, step="sending", edits=len(part.rows))
                 created = await call.sender.create(part)
-        except LeaseLapsedError as error:
+        except NotCreatedError as error:
             logger.warning("batch %d: not created, its edits go into another one: %s", number, error)
             self._put_aside(part.rows)
             await call.report(rows - {row.item for row in part.rows})

@@ -59,6 +59,15 @@ class BatchMemory(Protocol):
     async def is_last(self) -> bool:
         """Claim nothing more; whether no other process works with the ledger."""
 
+    async def set_aside(self, pictures: Sequence[str]) -> bool:
+        """After `is_last`: write down that no line refers to these any more, also of processes that begin now.
+
+        False, and nothing is written, where one has begun since.
+        """
+
+    async def compact(self) -> None:
+        """Forget what only batches that are closed needed, where that pays."""
+
     def attempt(self, item: str) -> int:
         """The number of the attempt that an edit has next, by which its `custom_id` is another one each time."""
 
@@ -125,6 +134,13 @@ class FileBatches:
     async def is_last(self) -> bool:
         """Always."""
         return True
+
+    async def set_aside(self, pictures: Sequence[str]) -> bool:  # noqa: ARG002 - as the protocol
+        """Nobody else can refer to them: the ledger is locked."""
+        return True
+
+    async def compact(self) -> None:
+        """That is done when the ledger is opened."""
 
     def attempt(self, item: str) -> int:
         """One more than it was in batches."""

@@ -45,8 +45,8 @@ class PreparedEdit:
     `id` is the caller's name for it, and `name` that of its pictures. `source` is a digest of where its first picture
     comes from. `moves_anothers`: pictures of another edit, such as of an earlier prompt, are moved aside for its own.
     `is_in_redo`: the caller named it to be sent again. `before` is how the ledger has it, and `is_asked_again`: its
-    answer was lost, and is asked for again by its key. `ordinal` is its number among equal ones, from 0. `most` is what
-    it counts with, in a run of batches.
+    answer was lost, and is asked for again by its key, which is made of `keyed_by`, else of `item`. `ordinal` is its
+    number among equal ones, from 0. `most` is what it counts with, in a run of batches.
     """
 
     loaded: LoadedEdit
@@ -61,6 +61,7 @@ class PreparedEdit:
     before: ItemState | None = None
     is_asked_again: bool = False
     most: int | None = None
+    keyed_by: str | None = None
 
     @property
     def edit(self) -> ImageEdit:

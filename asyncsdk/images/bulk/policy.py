@@ -59,13 +59,20 @@ class Policy:
             raise ConfigurationError(f"only={name!r} is not known: {', '.join(sorted(_FILTERS))}. Nothing was sent.")
 
     def decide(
-        self, edit_id: str, state: ItemState | None, *, is_in_redo: bool = False, maybe_paid: bool = False
+        self,
+        edit_id: str,
+        state: ItemState | None,
+        *,
+        is_in_redo: bool = False,
+        maybe_paid: bool = False,
+        now: float | None = None,
     ) -> Decision:
         """What to do with an edit of this state. "leave": the edit is outside this run's `only` filter. "batched": it
         is left to its batch.
 
         `is_in_redo`: `redo` names it, perhaps by the id of an earlier edit of the same picture. `maybe_paid`: another
-        run left it as uncertain, which counts where this ledger does not know the edit.
+        run left it as uncertain, which counts where this ledger does not know the edit. `now`: later than the policy's,
+        for what was sent since.
         """
         status = "uncertain" if state is None and maybe_paid else status_of_state(state)
         if status == "batched":  # nothing else is sent while it may be done
@@ -80,7 +87,8 @@ class Policy:
             return "send" if self.only is not None and "refused" in self.only else "refused"
         if state is not None and is_not_delivered(state):
             return "uncertain"  # it is surely paid, and nothing of it is lost
-        if status == "uncertain" and state is not None and self.now is not None and is_known(state.tried, self.now):
+        moment = self.now if self.now is None or now is None else now
+        if status == "uncertain" and state is not None and moment is not None and is_known(state.tried, moment):
             return "ask again"
         if status == "uncertain":
             return "send" if self.on_uncertain == "retry" else "uncertain"
@@ -256,7 +264,7 @@ class ReservedLimits(Limits):
         """It is counted already."""
 
     def ask_again(self, most: int | None = None) -> None:
-        """As those that are begun."""
+        """It counts already, and is claimed as that."""
 
     def take_back(self, most: int | None = None) -> None:
         """It is claimed still; the ledger counts it until it is given back."""

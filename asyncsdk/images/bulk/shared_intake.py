@@ -42,6 +42,8 @@ from asyncsdk.images.check import invalid
 from asyncsdk.images.costs.pricing import Pricing
 from asyncsdk.images.destination import Destination
 from asyncsdk.images.edit import ImageEdit
+from asyncsdk.images.ledger.claims import Wanted
+from asyncsdk.images.ledger.rows import Ended
 from asyncsdk.images.ledger.seen import SeenEdit, key_of_id
 from asyncsdk.images.ledger.shared import SharedLedger
 from asyncsdk.images.ledger.states import ItemState
@@ -64,7 +66,7 @@ _OTHER = (
 )
 _LATER = " It may be sent again, and paid twice, with on_uncertain='retry' from {} on."
 
-Verdict = Literal["claim", "wait", "compare", "report", "problem", "leave"]
+Verdict = Literal["claim", "ask again", "wait", "compare", "report", "problem", "leave"]
 
 
 @frozen
@@ -151,19 +153,21 @@ class SharedIntake:
                 await self.ledger.give_back([listed.key])
                 return unsent(edit, listed.name, error)
             digest = await files.in_thread(loaded.digest)
-        if seen is not None and _is_uncertain(seen) and digest != (seen.digest or seen.new_digest or digest):
+        lost = seen if seen and (_is_uncertain(seen) or offered.verdict == "ask again") else None
+        if lost is not None and digest != (lost.attempted or digest):
             await self.ledger.give_back([listed.key])
             return unsent(edit, listed.name, invalid(_OTHER.format(listed.name), "with the id of another"))
         if offered.verdict == "compare" and seen is not None:
             if digest == (seen.digest or seen.new_digest):
                 return self._report(listed, seen)
-            if not await self._claimed([(listed, seen)]):
+            if not await self._claimed([offered]):
                 self._held.append(listed)
                 return None
-        return self._prepared(listed, loaded, digest)
+        return self._prepared(offered, loaded, digest)
 
-    def _prepared(self, listed: ListedEdit, loaded: LoadedEdit, digest: str) -> PreparedEdit:
+    def _prepared(self, offered: OfferedEdit, loaded: LoadedEdit, digest: str) -> PreparedEdit:
         """An edit that is claimed, ready to be sent."""
+        listed, seen = offered.listed, offered.seen
         edit = listed.edit
         claim = self.ledger.claims.get(listed.key)
         if claim is not None:
@@ -177,6 +181,9 @@ class SharedIntake:
             source=listed.source,
             place=place,
             is_in_redo=listed.name in self.policy.redo,
+            before=None if seen is None else seen.state,
+            is_asked_again=offered.verdict == "ask again",
+            keyed_by=f"{listed.key}#{digest}",  # another job may have had the same id
         )
 
     async def ready(self, prepared: PreparedEdit) -> PreparedEdit | EditOutcome:
@@ -212,7 +219,7 @@ class SharedIntake:
             yield each.listed.edit
         for start in range(0, len(wanted), self.few):
             few = wanted[start : start + self.few]
-            granted = await self._claimed([(each.listed, each.seen) for each in few])
+            granted = await self._claimed(few)
             for each in few:
                 if each.listed.key in granted:
                     self._offered = each
@@ -224,19 +231,20 @@ class SharedIntake:
         self, page: Sequence[ListedEdit], seen: Mapping[str, SeenEdit], lapsed: Collection[str]
     ) -> tuple[deque[EditOutcome], list[OfferedEdit], list[OfferedEdit]]:
         """How those of a page ended that are not sent, those that have to be read for that, and those to claim."""
-        ended = deque[EditOutcome]()
-        offered: dict[Verdict, list[OfferedEdit]] = {"compare": [], "claim": []}
+        ended, compared, wanted = deque[EditOutcome](), list[OfferedEdit](), list[OfferedEdit]()
         for listed in page:
             known = seen.get(listed.key)
             verdict = self._verdict(listed, known, is_lapsed=listed.key in lapsed)
-            if verdict in offered:
-                offered[verdict].append(OfferedEdit(listed, known, verdict))
+            if verdict in {"claim", "ask again"}:
+                wanted.append(OfferedEdit(listed, known, verdict))
+            elif verdict == "compare":
+                compared.append(OfferedEdit(listed, known, verdict))
             elif verdict != "wait":
                 outcome = self._ended(listed, known, verdict)
                 ended += () if outcome is None else (outcome,)
             elif not self.ledger.is_read_only:  # else it is a preview, and they send it
                 self._held.append(listed)
-        return ended, offered["compare"], offered["claim"]
+        return ended, compared, wanted
 
     def _verdict(self, listed: ListedEdit, seen: SeenEdit | None, *, is_lapsed: bool) -> Verdict:
         """What to do with an edit, as the ledger has it."""
@@ -248,9 +256,11 @@ class SharedIntake:
         standing = seen.standing(may_take=self.ledger.may_take)
         if standing == "held" or (standing == "lapsed" and not is_lapsed):
             return "wait"
-        if self._has_failed_now(seen):
+        if self._has_ended_now(seen, "failed"):
             return "report"
         decision = self._decision(listed, seen.state)
+        if decision == "ask again":
+            return "report" if self._has_ended_now(seen, "uncertain") else "ask again"
         if decision == "send":
             is_too_soon = _is_uncertain(seen) and seen.sent_again_in(self.ledger.terms.lease) > 0
             return "report" if is_too_soon else "claim"
@@ -261,36 +271,41 @@ class SharedIntake:
 
     def _decision(self, listed: ListedEdit, state: ItemState | None) -> str:
         is_in_redo = listed.name in self.policy.redo
-        return self.policy.decide(listed.name, state, is_in_redo=is_in_redo, maybe_paid=bool(listed.edit.maybe_paid))
+        is_maybe_paid, now = bool(listed.edit.maybe_paid), time.time()
+        return self.policy.decide(listed.name, state, is_in_redo=is_in_redo, maybe_paid=is_maybe_paid, now=now)
 
-    def _has_failed_now(self, seen: SeenEdit) -> bool:
-        """Whether another copy of this run tried it already: it is not tried once by each."""
-        return seen.phase is None and seen.status == "failed" and seen.run == self.ledger.run and seen.state is not None
+    def _has_ended_now(self, seen: SeenEdit, status: Ended) -> bool:
+        """Whether another copy of this run tried it already, or asked for it in vain: it is not tried once by each."""
+        return seen.phase is None and seen.run == self.ledger.run and seen.status == status
 
-    async def _claimed(self, wanted: Sequence[tuple[ListedEdit, SeenEdit | None]]) -> frozenset[str]:
+    async def _claimed(self, wanted: Sequence[OfferedEdit]) -> frozenset[str]:
         """The keys of those that are ours now. Waits while what others may yet give back is beyond a limit.
 
         Raises LimitReachedError.
         """
-        edits = [(listed.key, listed.name, seen) for listed, seen in wanted]
-        costs = {listed.key: self._most(listed.edit) for listed, _ in wanted}
+        edits = [self._wanted(each) for each in wanted]
         limits, wait, dearest = self.limits, 2 * SHORTEST_WAIT, self.pricing.table.dearest if self.pricing else 0
         most: Any = {"max_edits": limits.max_edits, "max_tokens": limits.max_tokens, "max_cost": limits.max_cost}
         while True:
-            granted = await self.ledger.claim(edits, **most, dearest=dearest, costs=costs)
+            granted = await self.ledger.claim(edits, **most, dearest=dearest)
             limits.edits, limits.tokens = granted.spent.edits, granted.spent.tokens
             limits.cost = granted.spent.most(dearest)
             if granted.keys or not granted.is_held_back:
-                limits.edits += len(granted.keys)
+                limits.edits += sum(not each.asks for each in edits if each.key in granted.keys)
                 return granted.keys
             if not self.ledger.claims and not await self.ledger.may_have_room():
                 if limits.is_cost_alone and self.more_room is not None and await self.more_room():
                     continue
-                raise limits.reached(max((cost or 0 for cost in costs.values()), default=0))
+                raise limits.reached(max((each.cost or 0 for each in edits), default=0))
             if self.before_wait is not None:
                 await self.before_wait()
             await anyio.sleep(wait * random.uniform(1.0, 2.0))
             wait = min(wait * 1.5, LONGEST_WAIT)  # to ask for them reads all edits
+
+    def _wanted(self, offered: OfferedEdit) -> Wanted:
+        """What is asked of the ledger for an edit."""
+        listed, asks = offered.listed, offered.verdict == "ask again"
+        return Wanted(listed.key, listed.name, offered.seen, None if asks else self._most(listed.edit), asks)
 
     def _most(self, edit: ImageEdit) -> int | None:
         """What an edit costs at most; no picture is read for that, which comes after the claim."""
@@ -305,7 +320,7 @@ class SharedIntake:
     def _report(self, listed: ListedEdit, seen: SeenEdit | None) -> EditOutcome:
         """How an edit ended that the run is about."""
         state = None if seen is None else seen.state
-        if seen is not None and self._has_failed_now(seen):
+        if seen is not None and self._has_ended_now(seen, "failed"):
             return self._outcome(listed, state, "failed", None if state is None else state.problem)
         if state is None or seen is None:
             return self._outcome(listed, None, "uncertain", SENT_ELSEWHERE)

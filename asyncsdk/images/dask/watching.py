@@ -20,9 +20,10 @@ from asyncsdk.images.bulk.shared_intake import (
     ListedEdit,
     OfferedEdit,
     SharedIntake,
+    Verdict,
 )
 from asyncsdk.images.edit import ImageEdit
-from asyncsdk.images.ledger.seen import SeenEdit
+from asyncsdk.images.ledger.claims import SeenEdit
 from asyncsdk.images.outcome import EditOutcome
 from asyncsdk.models import Usage, add
 
@@ -106,7 +107,7 @@ class WatchingIntake(SharedIntake):
             may_be_sent = not (are_over and self.copies.saw_all_end)
             for listed in page:
                 known = seen.get(listed.key)
-                verdict = self._verdict(listed, known, is_lapsed=False)
+                verdict = self._watched(listed, known, are_over=are_over)
                 if verdict == "wait" or (may_be_sent and verdict in {"claim", "compare"}):
                     left.append(listed)
                 elif verdict in {"claim", "compare"}:
@@ -124,9 +125,16 @@ class WatchingIntake(SharedIntake):
             wait = SHORTEST_WAIT if len(page) < before else min(wait * 1.5, LONGEST_WAIT)
             await anyio.sleep(wait)
 
-    async def _claimed(self, wanted: Sequence[tuple[ListedEdit, SeenEdit | None]]) -> frozenset[str]:
+    def _watched(self, listed: ListedEdit, seen: SeenEdit | None, *, are_over: bool) -> Verdict:
+        """What an edit is to a run that sends nothing: that its answer is asked for again is left to the copies."""
+        verdict = self._verdict(listed, seen, is_lapsed=False)
+        if verdict == "ask again":
+            return "report" if are_over else "wait"
+        return verdict
+
+    async def _claimed(self, wanted: Sequence[OfferedEdit]) -> frozenset[str]:
         """All, but nothing is sent from here: why no copy could is seen by what `prepare` makes of them."""
-        return frozenset(listed.key for listed, _ in wanted)
+        return frozenset(each.listed.key for each in wanted)
 
 
 @define(eq=False, kw_only=True)

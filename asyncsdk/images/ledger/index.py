@@ -123,7 +123,7 @@ class LedgerIndex:
         name, n, source = str(fields["id"]), int(fields["n"]), fields.get("source")
         before = self._before(key)
         cost, attempt = cost_from(fields), 0 if before is None else before.attempt
-        known = key_fields(fields)
+        known = key_fields(fields) or _no_key(before)
         self.states.put(
             key, ItemState("sent", name, at, n=n, source=source, before=before, cost=cost, attempt=attempt, **known)
         )
@@ -134,9 +134,9 @@ class LedgerIndex:
     def _put_in_batch(self, key: bytes, fields: Fields, at: float) -> None:
         """It counts once the batch is created: before that it is as it was."""
         name, n, source = str(fields["id"]), int(fields["n"]), fields.get("source")
-        before, known = self._before(key), {"batch": str(fields["batch"]), "attempt": int(fields["try"])}
-        state = ItemState("batched", name, at, n=n, source=source, before=before, cost=cost_from(fields), **known)  # type: ignore[arg-type]
-        self.states.put(key, state)
+        before, batch, attempt = self._before(key), str(fields["batch"]), int(fields["try"])
+        known: dict[str, Any] = {"batch": batch, "attempt": attempt, "cost": cost_from(fields)} | _no_key(before)
+        self.states.put(key, ItemState("batched", name, at, n=n, source=source, before=before, **known))
         self._own(key, name, n)
 
     def _before(self, key: bytes) -> ItemState | None:
@@ -181,7 +181,7 @@ class LedgerIndex:
         self._edits -= 1
         self._cost -= state.cost or 0
         # one that was never done keeps its entry: of equal edits, none may take the place of another
-        self.states.put(key, state.before or evolve(state, status="failed"))
+        self.states.put(key, state.before or evolve(state, status="failed", tried=None))
 
     def _end(self, key: bytes, status: State, fields: Fields, at: float) -> None:
         name, files = str(fields["id"]), tuple(map(str, fields.get("files", ())))
@@ -202,7 +202,7 @@ class LedgerIndex:
         self._cost += (cost or 0) - (most or 0)
         self._unpriced += tokens if cost is None else 0
         known = key_fields(fields) or ({} if sent is None else {"generation": sent.generation, "tried": sent.tried})
-        known |= {"batch": batch, "attempt": attempt}
+        known |= {"batch": batch, "attempt": attempt} | ({} if is_paid else {"tried": None})
         self.states.put(key, ItemState(status, name, at, files, usage, problem, n, source, cost=cost, **known))
         self._own(key, name, n, files)
 
@@ -281,6 +281,12 @@ def key_fields(fields: Fields) -> dict[str, Any]:
         return {}
     tried = fields.get("tried")
     return {"generation": int(fields["generation"]), "tried": None if tried is None else float(tried)}
+
+
+def _no_key(before: ItemState | None) -> dict[str, Any]:
+    """What is known of the key of an edit that is sent without one: a key that was used `before` is not its own."""
+    is_used = before is not None and (before.generation or before.tried is not None)
+    return {"generation": before.generation + 1} if before is not None and is_used else {}
 
 
 def usage_from(value: Any) -> Usage | None:

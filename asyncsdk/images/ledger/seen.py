@@ -24,7 +24,7 @@ def key_of_id(edit_id: str) -> str:
 
 @frozen(kw_only=True)
 class SeenEdit:
-    """One edit as it was seen at `now` (unix time of the database).
+    """One edit as it was seen at `now` (unix time of the database), which is `here` by the clock of this machine.
 
     `last` is the try of its last change. `is_gone`: the process that has the open claim is known to be gone. `run` is
     the run in which it ended.
@@ -45,6 +45,7 @@ class SeenEdit:
     is_gone: bool
     started: float | None
     now: float
+    here: float = 0.0
     row: Mapping[str, Any] = field(repr=False, eq=False)
     _known: list[ItemState | None] = field(factory=list, init=False, repr=False, eq=False)
 
@@ -55,6 +56,11 @@ class SeenEdit:
         if not (self.is_gone or (may_take and not self.is_alive)):
             return "held"
         return "free" if self.phase == "claimed" else "lapsed"
+
+    @property
+    def attempted(self) -> str | None:
+        """The digest of what was sent last; None where that is not known."""
+        return self.new_digest if self.phase == "started" else self.digest
 
     @property
     def batch(self) -> str | None:
@@ -84,7 +90,8 @@ class SeenEdit:
             state = ItemState("batched", self.id, self.started or 0.0, n=row["n"], source=row["new_source"])
             return evolve(state, batch=self.batch, attempt=self.epoch, cost=row["new_cost"])
         if self.phase == "started":
-            return ItemState("sent", self.id, self.started or 0.0, n=row["n"], source=row["new_source"])
+            state = ItemState("sent", self.id, self.started or 0.0, n=row["n"], source=row["new_source"])
+            return evolve(state, generation=row["new_generation"] or 0, tried=self._tried(row["new_tried"]))
         if self.status is None:
             return None
         return ItemState(
@@ -97,7 +104,13 @@ class SeenEdit:
             n=row["n"],
             source=self.source,
             cost=row["cost"],
+            generation=row["generation"],
+            tried=self._tried(row["tried"]),
         )
+
+    def _tried(self, at: float | None) -> float | None:
+        """When a key was sent first, by the clock of this machine: how long ago that is, the database knows."""
+        return None if at is None else at - self.now + self.here
 
 
 def _read(text: str | None) -> Any:
