@@ -23,7 +23,7 @@ from asyncsdk.images.bulk.shared_intake import (
     Verdict,
 )
 from asyncsdk.images.edit import ImageEdit
-from asyncsdk.images.ledger.claims import SeenEdit
+from asyncsdk.images.ledger.seen import SeenEdit
 from asyncsdk.images.outcome import EditOutcome
 from asyncsdk.models import Usage, add
 
