@@ -11,8 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asyncsdk.images.bulk import naming
 from asyncsdk.images.bulk.naming import Names
-from asyncsdk.images.names import LONGEST_NAME, casefolded, raw_stem, safe_name, stem_problem, stems, suffix_of
+from asyncsdk.images.names import (
+    LONGEST_NAME,
+    casefolded,
+    name_digest,
+    raw_stem,
+    safe_name,
+    stem_problem,
+    stems,
+    suffix_of,
+)
 from tests.stories.pictures import png
 
 
@@ -126,7 +136,24 @@ def test_names_are_given_as_a_set_of_them_would(wanted: list[tuple[str, int]]) -
     assert all(key in names for key in taken)
 
 
-@pytest.mark.parametrize("line", [1 << 63, -(1 << 63), 1 << 70, "7", 1.5])
+def test_names_whose_digests_begin_alike_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(naming, "name_digest", lambda stem: bytes(8) + name_digest(stem)[8:])
+    names = Names()
+    assert [names.reserve(f"row {number}", 1, number) for number in range(1, 101)] == [None] * 100
+    for number in range(1, 101):
+        assert f"which line {number} has too" in (names.reserve(f"ROW {number}", 1, 200) or "")
+    assert "row 101" not in names
+
+
+@pytest.mark.parametrize("line", [(1 << 31) - 1, 1 - (1 << 31), 1, -1])
+def test_the_line_that_has_a_name_is_told(line: int) -> None:
+    names = Names()
+    assert names.reserve("a", 1, line) is None
+    told = f"line {line}" if line > 0 else f"edit {-line}"
+    assert f"line 3 has the id 'A', which {told} has too" in (names.reserve("A", 1, 3) or "")
+
+
+@pytest.mark.parametrize("line", [1 << 31, -(1 << 31), 1 << 70, "7", 1.5])
 def test_a_line_that_is_not_one_takes_a_name_too(line: Any) -> None:
     names = Names()
     assert names.reserve("a", 1, line) is None

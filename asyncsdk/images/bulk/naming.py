@@ -12,6 +12,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from pathlib import PurePath
+from struct import Struct
 from typing import Any
 
 from attrs import define, field, frozen
@@ -25,16 +26,16 @@ from asyncsdk.images.names import name_digest, safe_name, stem_problem, stems
 class Names:
     """The names that a run has given: a digest of each, with the line of the edit that has it, in 16 bytes.
 
-    An edit that has no line in a job file has its number in the run here, negative. Two names of a list of a million
-    have one digest in one of 37 million such lists: then the second is refused, as if they were the same.
+    An edit that has no line in a job file has its number in the run here, negative.
     """
 
-    _buckets: Sequence[tuple[array[int], array[int]]] = field(  # digests in order, and the lines at the same places
-        factory=lambda: [(array("Q"), array("q")) for _ in range(1 << _BUCKET_BITS)], init=False, repr=False
+    # the first 8 bytes of digests, in order; at the same places 4 more of each, with a line
+    _buckets: Sequence[tuple[array[int], array[int]]] = field(
+        factory=lambda: [(array("Q"), array("Q")) for _ in range(1 << _BUCKET_BITS)], init=False, repr=False
     )
 
     def __contains__(self, stem: str) -> bool:
-        return self._place_of(_short_digest(stem)) is not None
+        return self._place_of(*_digest(stem)) is not None
 
     def reserve(self, name: str, pictures: int, place: int) -> str | None:
         """Take the names of `pictures` images for the edit at `place`; otherwise return why not, and take none."""
@@ -42,43 +43,50 @@ class Names:
         problem = stem_problem(safe)
         if problem is not None:
             return f"{problem}. Nothing was sent."
-        digests = [_short_digest(stem) for stem in stems(safe, pictures)]
+        digests = [_digest(stem) for stem in stems(safe, pictures)]
         for digest in digests:
-            taken = self._place_of(digest)
+            taken = self._place_of(*digest)
             if taken is not None:
                 return (
                     f"{_line(place)} has the id {name!r}, which {_line(taken)} has too. Give each its own id: upper "
                     "and lower case count as the same, and 'a' with n=2 also takes 'a.1'. Nothing was sent."
                 )
         for digest in digests:
-            self._take(digest, place)
+            self._take(*digest, place)
         return None
 
-    def _place_of(self, digest: int) -> int | None:
-        digests, places = self._buckets[digest & _BUCKET]
-        at = bisect_left(digests, digest)
-        return places[at] if at < len(digests) and digests[at] == digest else None
+    def _place_of(self, first: int, more: int) -> int | None:
+        firsts, others = self._buckets[first & _BUCKET]
+        at = bisect_left(firsts, first)
+        while at < len(firsts) and firsts[at] == first:
+            if others[at] >> _LINE_BITS == more:
+                return (others[at] & (1 << _LINE_BITS) - 1) - _NO_LINE
+            at += 1
+        return None
 
-    def _take(self, digest: int, place: Any) -> None:
-        digests, places = self._buckets[digest & _BUCKET]
-        at = bisect_left(digests, digest)
-        digests.insert(at, digest)
-        places.insert(at, place if isinstance(place, int) and abs(place) <= _LAST else _ANYWHERE)
+    def _take(self, first: int, more: int, place: Any) -> None:
+        firsts, others = self._buckets[first & _BUCKET]
+        at = bisect_left(firsts, first)
+        line = place if isinstance(place, int) and abs(place) < _NO_LINE else 0
+        firsts.insert(at, first)
+        others.insert(at, more << _LINE_BITS | line + _NO_LINE)
 
 
 _BUCKET_BITS = 10  # of a million names each bucket has a thousand, which an insertion moves in a microsecond
 _BUCKET = (1 << _BUCKET_BITS) - 1
+_LINE_BITS = 32
+_NO_LINE = 1 << _LINE_BITS - 1  # is added, so that none is negative; alone it is a line that a caller made up
+_FIRST_AND_MORE = Struct(">QI")
 
 
-_LAST, _ANYWHERE = (1 << 63) - 1, 0  # a line that a caller made up may be more than an array takes, or no number
-
-
-def _short_digest(stem: str) -> int:
-    return int.from_bytes(name_digest(stem)[:8])
+def _digest(stem: str) -> tuple[int, int]:
+    """12 bytes: in a list of ten million names two have one digest in one of 10**15 such lists."""
+    first, more = _FIRST_AND_MORE.unpack_from(name_digest(stem))
+    return first, more
 
 
 def _line(place: Any) -> str:
-    if place == _ANYWHERE:
+    if place == 0:
         return "another edit"
     return f"line {place}" if not isinstance(place, int) or place > 0 else f"edit {-place}"
 

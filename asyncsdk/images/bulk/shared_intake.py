@@ -55,6 +55,7 @@ from asyncsdk.remote.stores import RemoteStores
 
 PAGE = 500  # edits that are asked for at once
 MOST_CLAIMED = 16  # at once
+_MOST_NAMES = 100  # of one edit: a number that can't be one is refused once the edit is read
 SHORTEST_WAIT, LONGEST_WAIT = 0.1, 5.0  # seconds, for what others hold
 _NO_ID = (
     "a ledger that machines share knows an edit by its id, and this one has none. Give each row an id of its own. "
@@ -203,7 +204,8 @@ class SharedIntake:
         place, name = edit.line or -self._number, edit.id or edit.name
         if not isinstance(name, str) or not name:
             return ListedEdit(edit, "", str(abs(place)), problem=_NO_ID)
-        problem = self._names.reserve(name, edit.n or 1, place)
+        pictures = min(edit.n, _MOST_NAMES) if isinstance(edit.n, int) else 1
+        problem = self._names.reserve(name, pictures, place)
         return ListedEdit(edit, key_of_id(name), name, source_digest(edit), problem)
 
     async def _offers(self, page: Sequence[ListedEdit]) -> AsyncIterator[ImageEdit | EndedPage]:
