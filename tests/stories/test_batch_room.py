@@ -63,7 +63,8 @@ async def test_what_was_taken_for_lost_counts_on_though_its_batch_failed_as_a_wh
     assert statuses((await batch(editor, edits(3, **PLAIN), out))[0]) == only("uncertain", 3)
     server.clear_faults()
     with pytest.raises(LimitReachedError):
-        await batch(editor, edits(4, **PLAIN)[::-1], out, max_cost=1.7 * most)
+        async with asyncio.timeout(20):
+            await batch(editor, edits(4, **PLAIN)[::-1], out, max_cost=1.7 * most)
     assert len(server.batches) == 1
     assert await spent(out) == pytest.approx(1.5 * most, rel=1e-6)
 
