@@ -8,13 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from asyncsdk import Client, ImageEdit, ImageEditor, LimitReachedError
+from asyncsdk import Client, ImageEdit, ImageEditor, LimitReachedError, PostgresLedger, api
 from asyncsdk.images.batch.memory import FileBatches
+from asyncsdk.images.costs.money import NANOS
+from asyncsdk.images.costs.pricing import Pricing
+from asyncsdk.images.costs.table import packaged
 from asyncsdk.images.ledger.book import BatchRecord
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.server.batches.lines import refused
-from tests.stories.batches import QUICK, batch, edits, message, only, statuses
-from tests.stories.test_batch_costs import PLAIN, most_of, spent
+from tests.stories.batches import QUICK, batch, direct, edits, ended, message, only, statuses
+from tests.stories.test_batch_costs import PLAIN, SHORT, most_of, spent
 
 
 @pytest.fixture
@@ -63,7 +66,8 @@ async def test_what_was_taken_for_lost_counts_on_though_its_batch_failed_as_a_wh
     assert statuses((await batch(editor, edits(3, **PLAIN), out))[0]) == only("uncertain", 3)
     server.clear_faults()
     with pytest.raises(LimitReachedError):
-        await batch(editor, edits(4, **PLAIN)[::-1], out, max_cost=1.7 * most)
+        async with asyncio.timeout(20):
+            await batch(editor, edits(4, **PLAIN)[::-1], out, max_cost=1.7 * most)
     assert len(server.batches) == 1
     assert await spent(out) == pytest.approx(1.5 * most, rel=1e-6)
 
@@ -96,3 +100,29 @@ async def test_an_edit_that_comes_while_its_batch_fails_as_a_whole_is_free_for_t
     assert await spent(out) == pytest.approx(0.5 * most, rel=1e-6)
     found, _ = await batch(editor, jobs, out, max_cost=2 * most, detach=True)
     assert statuses(found) == only("batched", 4)
+
+
+async def test_what_a_batch_did_not_do_is_reserved_at_its_full_price_when_it_is_sent_directly(
+    editor: ImageEditor, server: LocalServer, out: Path, database_url: str
+) -> None:
+    def ledger() -> PostgresLedger:
+        return PostgresLedger(database_url, terms=SHORT)
+
+    async def counted() -> float:
+        return float(((await ledger().show()) or {})["cost"]) / NANOS
+
+    jobs = edits(3, **PLAIN)
+    most = (Pricing(packaged()).most(jobs[0]) or 0) / NANOS  # before its picture is read
+    await batch(editor, jobs, out, ledger=ledger(), max_cost=2 * most, detach=True)
+    assert await counted() == pytest.approx(1.5 * most, rel=1e-6)
+    await editor.client.send(api.cancel_batch(server.batches[0].id))
+    await ended(server)
+    assert statuses((await batch(editor, jobs, out, ledger=ledger()))[0]) == only("failed", 3)
+    assert await counted() == 0
+    with pytest.raises(LimitReachedError):
+        await direct(editor, jobs, out, ledger=ledger(), max_cost=0.9 * most)
+    assert server.edits.edits == 0
+    with pytest.raises(LimitReachedError):
+        await direct(editor, jobs, out, ledger=ledger(), max_cost=1.1 * most)
+    assert server.edits.edits == 1
+    assert await counted() <= 1.1 * most

@@ -72,6 +72,7 @@ async def test_four_copies_send_each_edit_once_and_report_all(
     assert all(set(each) == set(only("done", 24)) for each in found)
     totals = Counter(status for each in found for status in statuses(each).values())
     assert totals == {"done": 24, "skipped": 72}
+    assert all(outcome.cost for each in found for outcome in each.values())
     assert set(server.edits.by_prompt.values()) == {1}
     assert len(server.edits.by_prompt) == 24
     assert ours(server) == []
