@@ -372,13 +372,14 @@ async def test_what_is_done_is_seen_in_a_schema_without_costs_and_in_the_same_on
     assert server.edits.edits == 1
 
 
-@pytest.mark.parametrize("number", [10**8, -(10**8), "3", 2.5])
+@pytest.mark.parametrize("limits", [{}, {"max_cost": 5}])
+@pytest.mark.parametrize("number", [10**12, -(10**12), "3", 2.5])
 async def test_a_number_of_pictures_that_none_has_is_refused_and_the_other_edits_are_sent(
-    fleet: Fleet, server: LocalServer, number: Any
+    fleet: Fleet, server: LocalServer, number: Any, limits: dict[str, Any]
 ) -> None:
-    edits = [job(1), job(2, n=number), job(3)]
-    assert (await fleet.editor.plan(edits, out=fleet.out, ledger=fleet.url)).to_send == 2
-    found = await run(fleet.editor, edits, out=fleet.out, ledger=fleet.url)
+    edits = [job(each, quality="low", n=number if each == 2 else None) for each in (1, 2, 3)]
+    assert (await fleet.editor.plan(edits, out=fleet.out, ledger=fleet.url, **limits)).to_send == 2
+    found = await run(fleet.editor, edits, out=fleet.out, ledger=fleet.url, **limits)
     assert {name: outcome.status for name, outcome in found.items()} == {
         "Row 1": "done",
         "Row 2": "refused",

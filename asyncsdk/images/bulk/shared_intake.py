@@ -38,7 +38,7 @@ from asyncsdk.images.bulk.intake import (
 )
 from asyncsdk.images.bulk.naming import Names
 from asyncsdk.images.bulk.policy import Limits, Policy
-from asyncsdk.images.check import invalid
+from asyncsdk.images.check import invalid, refusal_of_fields
 from asyncsdk.images.costs.pricing import Pricing
 from asyncsdk.images.destination import Destination
 from asyncsdk.images.edit import ImageEdit
@@ -237,7 +237,10 @@ class SharedIntake:
         for listed in page:
             known = seen.get(listed.key)
             verdict = self._verdict(listed, known, is_lapsed=listed.key in lapsed)
-            if verdict in {"claim", "ask again"}:
+            wrong = refusal_of_fields(listed.edit) if verdict == "claim" else None
+            if wrong is not None:  # it has no price, and needs no claim
+                ended.append(unsent(listed.edit, listed.name, wrong))
+            elif verdict in {"claim", "ask again"}:
                 wanted.append(OfferedEdit(listed, known, verdict))
             elif verdict == "compare":
                 compared.append(OfferedEdit(listed, known, verdict))
