@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import sys
 import textwrap
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -20,6 +22,7 @@ from docs.making.errors import TO_DO, errors_part, in_order, to_do
 from docs.making.gathering import menu
 from docs.making.links import anchors, links, moved, slug
 from docs.making.public import (
+    NAMES_OF,
     SINCE,
     Public,
     class_docstring,
@@ -85,13 +88,19 @@ def test_the_reference_has_every_public_name() -> None:
     assert all(f"[`{public.name}`]" in pages["api/index.md"] for public in NAMES if not public.is_error)
 
 
-def test_a_name_that_came_later_says_since_when(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert set(SINCE) <= {public.name for public in NAMES}
-    assert "All are there since 0.1.0, the first version" in reference_pages()["api/index.md"]
-    for name in ("CachedKey", "RateLimitError"):
-        monkeypatch.setitem(SINCE, name, "0.9.0")
-    assert "## CachedKey\n\nSince 0.9.0.\n" in reference_pages()["api/client.md"]
-    assert errors_part().count("Since 0.9.0.") == 1
+def test_every_public_name_says_since_when_it_is_there() -> None:
+    assert len(NAMES) > 140
+    assert set(SINCE) == {public.name for public in NAMES}
+    assert sum(len(names.split()) for names in NAMES_OF.values()) == len(NAMES)
+    pages = "".join(reference_pages().values()) + errors_part()
+    said = re.findall(r"(?:^|(?<= ))Since ([\d.]+)\.$", pages, re.MULTILINE)
+    assert len(said) == len(NAMES)
+
+
+def test_a_version_that_names_came_with_is_in_the_changelog_or_this_one() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text()
+    versions = {*re.findall(r"^## \[([\d.]+)\]", changelog, re.MULTILINE), asyncsdk.__version__}
+    assert set(NAMES_OF) <= versions
 
 
 def test_the_page_of_errors_has_each_with_what_to_do() -> None:
@@ -128,6 +137,16 @@ def test_the_page_of_commands_has_each_with_its_options_and_examples() -> None:
     for option in ("--on-uncertain", "--part-size", "--no-resume", "--batch-window"):
         assert f"`{option}" in page
     assert not {"--no-json", "--empty-header", "default: False"} & set(re.findall(r"--[\w-]+|default: \w+", page))
+
+
+def test_the_page_of_commands_does_not_depend_on_how_it_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = commands_page()
+    spec = find_spec("docs.__main__")
+    assert spec is not None
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", spec)
+    monkeypatch.setattr(sys, "argv", [spec.origin])
+    assert commands_page() == page
+    assert re.search(r"^asyncsdk uploads list \[OPTIONS\]$", page, re.MULTILINE)
 
 
 def test_a_docstring_is_taken_apart() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -85,13 +86,43 @@ def test_what_an_earlier_build_left_is_removed(tmp_path: Path) -> None:
     make_room(tmp_path / "not there yet")
 
 
-def test_statuses_and_exit_codes_can_be_searched(tmp_path: Path) -> None:
-    build_main = pytest.importorskip("sphinx.cmd.build", reason="the extra `docs` is not installed").build_main
-    pages, html = tmp_path / "pages", tmp_path / "html"
-    pages.mkdir()
-    (pages / "index.md").write_text("# A page\n\nA 429 of 98765 bytes.\n")
-    assert build_main(["-q", "-W", "-d", str(tmp_path / "cache"), "-c", str(ROOT / "docs"), str(pages), str(html)]) == 0
-    index = (html / "searchindex.js").read_text()
-    assert '"429":0' in index
-    assert "98765" not in index
-    assert r"queryTerm.match(/^\d+$/)" not in (html / "_static" / "searchtools.js").read_text()
+def test_sections_are_searched_each_with_its_page_heading_and_text() -> None:
+    pytest.importorskip("docutils", reason="the extra `docs` is not installed")
+    from docutils.core import publish_doctree
+
+    from docs.making.sections import index_of
+
+    page = publish_doctree(
+        """
+Pictures
+========
+
+.. not shown
+
+First of all, *one* paragraph.
+
+A 429
+-----
+
+* an item
+
+  another paragraph
+
+Deeper
+~~~~~~
+
+::
+
+    client.upload("a")
+
+Only a heading
+--------------
+""",
+        settings_overrides={"doctitle_xform": False},
+    )
+    script = index_of([("guide", page)])
+    assert json.loads(script.removeprefix("Search.setIndex(").removesuffix(")")) == [
+        ["guide", "", "Pictures", "", "First of all, one paragraph."],
+        ["guide", "a-429", "Pictures", "A 429", "an item another paragraph"],
+        ["guide", "deeper", "Pictures", "Deeper", 'client.upload("a")'],
+    ]

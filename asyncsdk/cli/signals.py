@@ -123,7 +123,9 @@ def _wake_at_signals(loop: asyncio.AbstractEventLoop) -> None:
     A signal that the system delivers to another thread, or just before the loop begins to wait, would not end the wait.
     A loop that handles one signal is woken by all of them; we take SIGURG, which is otherwise ignored.
     """
-    with suppress(NotImplementedError, RuntimeError):  # Windows wakes by itself; only the main thread gets signals
+    if threading.current_thread() is not threading.main_thread():  # it alone gets signals
+        return
+    with suppress(NotImplementedError):  # Windows wakes by itself
         loop.add_signal_handler(signal.SIGURG, _nothing)
 
 

@@ -8,6 +8,8 @@ from asyncsdk.cli.app import make_app
 from asyncsdk.cli.help import EXAMPLES, TOPICS
 
 _HEADING = re.compile(r"^#{2,3} asyncsdk (.*)$", re.MULTILINE)
+# where it is run by `python -m`, cyclopts takes that for part of the name
+_HOW_THIS_RUNS = re.compile(r"(?<=\n)(asyncsdk [^\n]*?) -m [\w.]+")
 _NOT_TAKEN = re.compile(r", --(?:no|empty)-[\w-]+(?=[ ,`][^:]*`?:)| \*\[default: (?:False|\(\))\]\*")
 
 
@@ -25,6 +27,7 @@ def _section(name: str, body: str) -> str:
     plain = (
         _NOT_TAKEN.sub("", body).replace("console\n", "text\n").replace(f"asyncsdk {name} {name} ", f"asyncsdk {name} ")
     )
+    plain = _HOW_THIS_RUNS.sub(r"\1", plain, count=1)
     plain = re.sub(r"^\*\*(.+)\*\*:$", r"**\1**", plain, flags=re.MULTILINE).replace("\n* ", "\n- ").strip()
     examples = "\n".join(EXAMPLES.get(name, ()))
     return f"{level} asyncsdk {name}\n\n{plain}\n\n```text\n{examples}\n```"

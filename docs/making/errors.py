@@ -124,7 +124,7 @@ def _section(error: type[errors.AsyncSDKError]) -> str:
     parent = error.__mro__[1].__name__
     facts = [f"Derives from [`{parent}`](#{parent.lower()})."] if parent in asyncsdk.__all__ else []
     facts += ["The same call resumes." if error.resumable else "", _exit_codes(error.__new__(error))]
-    facts += [f"Since {SINCE[error.__name__]}."] if error.__name__ in SINCE else []
+    facts += [f"Since {SINCE[error.__name__]}."]
     attributes = [
         f"- {', '.join(f'**`{name}`**' for name in names)}: {text}" for names, text in grouped(docstring.parameters)
     ]

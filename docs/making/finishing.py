@@ -17,10 +17,20 @@ _COMMENT = re.compile(r"^<!--.*?-->\n", re.MULTILINE | re.DOTALL)
 _TITLE = re.compile(r"^# (.+)$", re.MULTILINE)
 _PARAGRAPH = re.compile(r"\A(?!```)[\w`*\[].*", re.DOTALL)
 _LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
+# what programs that read pages aloud miss in those of the theme, and of MyST
+_FOR_READERS = {
+    '<p class="caption" role="heading">': '<p class="caption" role="heading" aria-level="2">',
+    '<aside class="sidebar-drawer">': '<aside class="sidebar-drawer" aria-label="All pages">',
+    '<aside class="toc-drawer': '<aside aria-label="This page" class="toc-drawer',
+    '<div class="content-icon-container">': '<div class="content-icon-container" role="region" aria-label="Forms">',
+    '<th class="head"><p></p></th>': '<td class="head"></td>',
+}
 
 
 def finish(markdown: Path, html: Path) -> None:
     """Put into `html` what is not Sphinx's to make: the pages as Markdown, and the files that they lead to."""
+    for path in html.rglob("*.html"):
+        path.write_text(for_readers(path.read_text()))
     for page, text in plain_forms(markdown).items():
         (html / page).write_text(text)
     (html / "llms.txt").write_text(llms_txt(markdown))
@@ -28,6 +38,13 @@ def finish(markdown: Path, html: Path) -> None:
         if file.suffix != ".md" and file.is_file():
             (html / file.relative_to(markdown)).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, html / file.relative_to(markdown))
+
+
+def for_readers(page: str) -> str:
+    """A page with what programs need that read it aloud."""
+    for part, mended in _FOR_READERS.items():
+        page = page.replace(part, mended)
+    return page
 
 
 def plain_forms(folder: Path) -> dict[str, str]:

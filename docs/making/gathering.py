@@ -16,8 +16,8 @@ from docs.making.reference import reference_pages
 # headings of the menu, and the pages below each; a page that is in none of them comes last
 MENU: Mapping[str, Sequence[str]] = {
     "Guides": (
-        "start", "upload", "streams", "edit", "edit-many", "costs", "a-hundred-thousand-pictures", "batches",
-        "many-machines", "fleets", "recipes", "frameworks",
+        "start", "questions", "upload", "streams", "edit", "edit-many", "costs", "a-hundred-thousand-pictures",
+        "batches", "many-machines", "fleets", "recipes", "frameworks",
     ),
     "Test your code": ("testing-with-asyncsdk", "faults"),
     "Reference": ("commands", "api/index", "errors", "configuration", "servers"),

@@ -18,9 +18,31 @@ from attrs import evolve, frozen
 from docs.making.docstrings import Docstring, docstring_of
 
 MODULES = ("asyncsdk", "asyncsdk.api", "asyncsdk.server")
-FIRST_VERSION = "0.1.0"
-# the names that came after the first version, each with its own: a method or an argument is said in its docstring
-SINCE: dict[str, str] = {}
+# all names by the version that they came with; of a method or an argument that came later its docstring says so
+NAMES_OF: Mapping[str, str] = {
+    "0.1.0": """
+        APIConnectionError APIError APIResponseValidationError APIStatusError APITimeoutError AT_URL AsyncSDKError
+        AsyncUploader AuthenticationError Background BadRequestError Batch BatchEndpoint BatchOutcomes BatchProblem
+        BatchProblems BatchProgress BatchRequestCounts BodyFactory CachedKey CertificateError ChargeUnknownError
+        Client CompletedImage CompletionUnknownError CompletionWindow Complexity ConfigurationError ConflictError
+        CostRange CredentialError DeletedFile EDIT_SECONDS EditError EditOutcome EditParams EditPlan EditResult
+        EditedImage Fault File FileBodyFactory FileDeleted FileFilter FileJournal FileProcessingError FilesDeleted
+        FormFile FormFrame ImageEdit ImageEditor ImageFile ImageRef ImagesResponse InputFidelity InternalServerError
+        InvalidEditError InvalidRequestError Journal JournalError JournalVersionError LedgerBusyError LedgerDamage
+        LedgerDamagedError LedgerError LedgerProgress LedgerRewoundError LimitReachedError LocalServer MemoryJournal
+        ModelPrice Moderation ModerationBlockedError NotFoundError NotTheAPIError Outcomes OutputFormat Page
+        PartialImage PayloadTooLargeError PermissionDeniedError PostgresJournal PostgresLedger PriceTable Problem
+        Progress Purpose Quality QuotaExceededError RateLimitError RedirectError RemoteError Request RequestBody
+        RequestEvent RequestRecord ResponseFormat ResponseMismatchError SaveError ServerProcess SourceChangedError
+        SourceError StorageError StoredBatch StoredFile StoredUpload StreamedFile URL_ROUTE UnprocessableEntityError
+        UnreadableImage UnusableClientError Upload UploadBusyError UploadError UploadExpiredError UploadJob
+        UploadNotFoundError UploadOutcome UploadOutcomes UploadPart UploadPhase UploadResult UploadTooSlowError
+        Usage __version__ add_upload_part cancel_batch cancel_upload complete_upload create_batch create_file
+        create_ssl_context create_upload delete_file edit_image edit_image_by_reference faults_from_json
+        file_content list_batches list_files retrieve_batch retrieve_file retrieve_model serve
+    """,
+}
+SINCE: Mapping[str, str] = {name: version for version, names in NAMES_OF.items() for name in names.split()}
 
 _STARS: Mapping[Any, str] = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
 _ALIAS = re.compile(r"\b[A-Z][A-Za-z]+\b(?!['\"])")

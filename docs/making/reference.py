@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from docs.making.docstrings import Docstring, docstring_of
 from docs.making.links import slug
 from docs.making.public import (
-    FIRST_VERSION,
     SINCE,
     Parameter,
     Public,
@@ -102,8 +101,7 @@ def _page(name: str, values: Sequence[Public]) -> str:
 def _public(public: Public) -> Iterator[str]:
     value = public.value
     yield f"## {public.name}" if public.name[0] != "_" else f"## `{public.name}`"
-    if public.name in SINCE:
-        yield f"Since {SINCE[public.name]}."
+    yield f"Since {SINCE[public.name]}."
     if isinstance(value, type):
         own = [each for each in parameters(value) if not each.name.startswith("_")]
         if own:
@@ -174,7 +172,9 @@ def _shown(value: object) -> str:
 def _index(pages: Mapping[str, Sequence[Public]]) -> str:
     parts = ["# API reference", "Every public name, with its arguments, their types and defaults, and what it raises."]
     parts.append("What can be caught is on the page of [errors](../errors.md).")
-    parts.append(f"All are there since {FIRST_VERSION}, the first version, unless they name a later one.")
+    parts.append(
+        "Each says since which version it is there; what changed in it, the [changelog](../changelog.md) says."
+    )
     for page in (name for name in _TITLES if name in pages):
         names = ", ".join(f"[`{each.name}`]({page}.md#{slug(each.name)})" for each in pages[page])
         parts.append(f"## {_TITLES[page][0]}\n\n{_TITLES[page][1]}\n\n{names}")
