@@ -12,6 +12,7 @@ import anyio
 from attrs import define, field, frozen
 
 from asyncsdk.errors import EditError, LedgerBusyError, LedgerError, LedgerRewoundError
+from asyncsdk.images.idempotency import EditKey
 from asyncsdk.images.ledger import KnownItem
 from asyncsdk.images.ledger.copied import COPIED_BY, COPIED_FROM, MOVED_TO
 from asyncsdk.images.ledger.index import Spent, usage_fields
@@ -42,7 +43,7 @@ class Claim:
     """An edit that this process has claimed. `last` is the try of its last change.
 
     `owes`: it was turned away, and that is not written yet; `pending` is the try of a start whose end is not known.
-    `asks`: for the answer to an attempt that may have been made. `generation` is that of the key; None: it has none.
+    `asks`: for the answer to an attempt that may have been made. `sent_as` is its key; None: it has none.
     """
 
     key: str
@@ -57,13 +58,19 @@ class Claim:
     owes: bool = False
     pending: str | None = None
     asks: bool = False
-    generation: int | None = None
+    sent_as: EditKey | None = None
     turn: anyio.Lock = field(factory=anyio.Lock, init=False, repr=False)
 
     @property
     def known(self) -> dict[str, Any]:
         """What is sent under it, as the statement takes it."""
-        return {"digest": self.digest, "source": self.source, "generation": self.generation}
+        key = self.sent_as
+        known = (
+            {"generation": None, "header": None}
+            if key is None
+            else {"generation": key.generation, "header": key.header}
+        )
+        return {"digest": self.digest, "source": self.source, **known}
 
 
 @frozen(eq=False)
