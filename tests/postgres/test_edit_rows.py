@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import random
@@ -13,6 +14,7 @@ import pytest
 from attrs import define, evolve, field
 
 from asyncsdk.images.ledger import rows
+from asyncsdk.images.ledger.claims import Claim, is_held
 from asyncsdk.images.ledger.rows import EditRow
 from asyncsdk.postgres.database import Database
 from asyncsdk.postgres.lease import LeaseTerms
@@ -321,3 +323,26 @@ async def test_a_late_answer_counts_once_with_what_has_its_key_and_beside_what_h
         assert counted["tokens"] == tokens
     finally:
         await connection.close()
+
+
+async def test_an_edit_that_is_let_go_while_another_has_it_locked_is_let_go_all_the_same(database_url: str) -> None:
+    from asyncsdk.postgres.connection import connect
+
+    holder, last = uuid.UUID(int=1), uuid.UUID(int=2)
+    async with (database := Database(read_url(database_url), LeaseTerms())).holding(holder):
+        await database.run("ledger_stop", 0)  # makes the schema
+        connection = await connect(read_url(database_url))
+        try:
+            await connection.execute(
+                "insert into asyncsdk.edit (key, id, phase, epoch, holder, try) values ($1, $1, 'started', 1, $2, $3)",
+                KEY, holder, last,
+            )  # fmt: skip
+            async with connection.transaction():
+                await connection.execute("select from asyncsdk.edit for update")
+                claim = Claim(KEY, KEY, 1, str(last), is_started=True, started=-1e9)
+                letting_go = asyncio.ensure_future(is_held(database, holder, claim))
+                await asyncio.sleep(0.15)
+            assert not await letting_go
+            assert [row["status"] for row in await connection.fetch(FOUND)] == ["uncertain"]
+        finally:
+            await connection.close()

@@ -26,6 +26,7 @@ from asyncsdk.postgres import DatabaseFault
 from asyncsdk.postgres.database import Database
 from asyncsdk.postgres.machine import is_gone_here
 
+LAPSE_ATTEMPTS, LOCKED_SECONDS = 5, 0.1
 NO_ROW: Mapping[str, Any] = {"answer": "no", "has_epoch": None}  # of a change
 
 
@@ -121,7 +122,10 @@ async def is_held(database: Database, holder: uuid.UUID, claim: Claim) -> bool:
     if database.is_held_since(claim.started):
         return True
     lapsed = json.dumps([{"key": claim.key, "epoch": claim.epoch, "last": claim.last}])
-    await database.run("edit_lapse", lapsed, json.dumps([str(holder)]), False)  # noqa: FBT003 - as the statement takes it
+    for _ in range(LAPSE_ATTEMPTS):
+        if await database.run("edit_lapse", lapsed, json.dumps([str(holder)]), False):  # noqa: FBT003 - as it takes it
+            break
+        await anyio.sleep(LOCKED_SECONDS)  # others had it locked, or have done so: else it would be ours for ever
     return False
 
 
