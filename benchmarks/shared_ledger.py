@@ -15,6 +15,7 @@ import argparse
 import asyncio
 import json
 import os
+import resource
 import sys
 import tempfile
 import time
@@ -171,6 +172,12 @@ def picture_in(folder: Path) -> str:
     return str(path)
 
 
+def cpu_of_children() -> float:
+    """Seconds that processes used which have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def done(server: PostgresServer, folder: Path, count: int) -> float:
     """Seconds of a copy that begins where all is done, by the command line, its start included."""
     name, picture = server.new_database(), picture_in(folder)
@@ -191,10 +198,10 @@ def done(server: PostgresServer, folder: Path, count: int) -> float:
     columns = "key, id, status, at, digest, source, epoch, holder, try"
     server.sql(f"\\copy asyncsdk.edit ({columns}) from '{rows}' csv", "analyze asyncsdk.edit", database=name)
     command = [sys.executable, "-m", "asyncsdk", "edit-many", str(jobs), "-o", str(folder / "out"), "--yes"]
-    began = time.monotonic()
+    began, used = time.monotonic(), cpu_of_children()
     ended = run([*command, "--progress", "none"], env=environment, capture_output=True, text=True, check=False)
     seconds = time.monotonic() - began
-    print(f"  {ended.stderr.strip()} in {seconds:.1f} s")
+    print(f"  {ended.stderr.strip()} in {seconds:.1f} s, {cpu_of_children() - used:.1f} s of CPU in the copy")
     if f"{count:,} done before." not in ended.stderr:
         sys.exit("not all was done before")
     return seconds

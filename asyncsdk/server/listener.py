@@ -23,6 +23,7 @@ from asyncsdk.server.errors import ApiError
 logger = logging.getLogger(__name__)
 
 READ_BUFFER = 256 * 1024
+_PARTING_SECONDS = 1.0
 _BUSY = ApiError(503, "Too many connections at once; close some.", type="server_error")
 
 
@@ -54,6 +55,7 @@ class Listener(web.BaseSite):
     ) -> None:
         super().__init__(runner, ssl_context=ssl_context)
         self._host, self._port, self._connections, self._timing = host, port, connections, timing
+        self._refused: set[asyncio.Transport] = set()  # and not yet closed
 
     @property
     def name(self) -> str:
@@ -72,12 +74,14 @@ class Listener(web.BaseSite):
         """Stop listening. What was accepted before is among the server's connections then."""
         if self._server is not None:
             await close_server(cast("asyncio.Server", self._server))
+        for transport in list(self._refused):
+            transport.abort()
         await super().stop()
 
     def _protocol(self) -> asyncio.Protocol:
         server = self._runner.server
         if server is None or len(server.connections) >= self._connections:
-            return _Overloaded()
+            return _Overloaded(self._refused)
         return _Connection(
             server,
             self._timing,
@@ -147,12 +151,26 @@ def _unreadable(error: BaseException | None) -> ApiError:
 
 
 class _Overloaded(asyncio.Protocol):
+    """Says so, and waits a moment for the client to close: bytes left unread would reset it, and lose the answer."""
+
+    def __init__(self, refused: set[asyncio.Transport]) -> None:
+        self._refused = refused
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         body = json.dumps(_BUSY.to_json()).encode()
         head = f"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-        out = cast("asyncio.Transport", transport)
-        out.write(f"{head}Connection: close\r\nRetry-After: 1\r\n\r\n".encode() + body)
-        out.close()
+        self._out = cast("asyncio.Transport", transport)
+        self._refused.add(self._out)
+        self._end = asyncio.get_running_loop().call_later(_PARTING_SECONDS, self._out.abort)
+        self._out.write(f"{head}Connection: close\r\nRetry-After: 1\r\n\r\n".encode() + body)
+        if self._out.can_write_eof():
+            self._out.write_eof()
+        else:
+            self._out.close()  # TLS says the end by itself
+
+    def connection_lost(self, _exc: BaseException | None) -> None:
+        self._end.cancel()
+        self._refused.discard(self._out)
 
 
 async def close_server(server: asyncio.Server) -> None:

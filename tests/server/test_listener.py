@@ -84,6 +84,16 @@ async def test_of_many_connections_at_once_no_more_than_the_limit_get_in() -> No
     assert set(statuses) == {b"401", b"503"}
 
 
+async def test_who_is_refused_and_sends_a_long_request_reads_why() -> None:
+    async with LocalServer(connections=1) as server, connected(server):
+        await until(lambda: connections_of(server) == 1)
+        async with connected(server) as (reader, writer):
+            for _ in range(20):
+                writer.write(bytes(100_000))
+                await asyncio.sleep(0.01)
+            assert (await reader.read()).startswith(b"HTTP/1.1 503")
+
+
 async def test_nothing_is_kept_of_a_connection_that_ended() -> None:
     async with LocalServer() as server:
         await answer_to(server, HEAD + b"Connection: close\r\n\r\n")
