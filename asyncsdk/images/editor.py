@@ -204,8 +204,7 @@ class ImageEditor:
             LedgerError: The ledger can't be used; when entered, before anything is sent.
         """
         check_concurrency(concurrency)
-        asks_again = self.idempotency_header is not None
-        policy = policy_of(on_uncertain, redo, redo_before, only, verify=verify, asks_again=asks_again)
+        policy = policy_of(on_uncertain, redo, redo_before, only, verify=verify, header=self.idempotency_header)
         out = out if dask is None else absolute(out)
         target, place = self._runs.places(
             out, ledger_for(out, save, ledger), accept_damage=accept_damage, pool=rate_pool
@@ -320,8 +319,7 @@ class ImageEditor:
         """
         INPUT_IMAGES.checked(images_per_minute)  # as a run does
         limits = Limits(max_edits, max_tokens, max_cost=cost_limit(max_cost))
-        asks_again = self.idempotency_header is not None
-        policy = policy_of(on_uncertain, redo, redo_before, only, verify=verify, asks_again=asks_again)
+        policy = policy_of(on_uncertain, redo, redo_before, only, verify=verify, header=self.idempotency_header)
         pricing = await self._runs.pricing(limits)
         chosen = None if out is None and ledger is None else ledger_from(ledger)
         target, place = self._runs.places(out, chosen)

@@ -22,11 +22,15 @@ WINDOW = 12 * 3600.0  # seconds
 
 @frozen
 class EditKey:
-    """The key of one edit: its item, how often it was redone, and when that was tried first (unix time)."""
+    """The key of one edit: its item, how often it was redone, when that was tried first (unix time).
+
+    `header` is that in which it is sent.
+    """
 
     item: str
     generation: int
     tried: float
+    header: str = ""
 
     @property
     def value(self) -> str:
@@ -45,6 +49,11 @@ def checked_header(name: str | None) -> str | None:
             f"idempotency_header={name!r} can't carry a key: name a header such as Idempotency-Key. Nothing was sent."
         )
     return name
+
+
+def same_header(one: str | None, other: str | None) -> bool:
+    """Whether a key is in the same header: a gateway that honours one may not know what came in another."""
+    return one is not None and other is not None and one.lower() == other.lower()
 
 
 def is_known(tried: float | None, now: float, window: float | None = None) -> bool:

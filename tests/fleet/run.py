@@ -146,7 +146,13 @@ class FleetRun:
         fleet, row, made = self.fleet, self.row, dict(self.server.edits.by_prompt)
         sql = partial(self.postgres.sql, database=self.database)
         ids = {f"e{number}" for number in range(fleet.edits)}
-        row.violations += violations(made, sql, self.out, ids=ids if fleet.max_edits is None else set())
+        row.violations += violations(
+            made,
+            sql,
+            self.out,
+            ids=ids if fleet.max_edits is None else set(),
+            asked_again=fleet.header is not None,
+        )
         states = Counter(sql("select status from asyncsdk.edit").split())
         lost = self.server.edits.edits // fleet.lost + fleet.processes if fleet.lost else 0
         most = self.in_flight + lost if fleet.header is None else 0  # each is asked for again by its key

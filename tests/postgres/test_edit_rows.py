@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import random
@@ -13,6 +14,7 @@ import pytest
 from attrs import define, evolve, field
 
 from asyncsdk.images.ledger import rows
+from asyncsdk.images.ledger.claims import Claim, is_held
 from asyncsdk.images.ledger.rows import EditRow
 from asyncsdk.postgres.database import Database
 from asyncsdk.postgres.lease import LeaseTerms
@@ -136,7 +138,8 @@ class BothSides:
             [None, *[self.row.generation] * (9 if self.is_keyed else 1), self.row.generation + 1]
         )
         asked = kind == "turn away" and self.random.random() < 0.5
-        fields |= {"generation": generation, "again": asked}
+        header = self.random.choice(["Key"] * 9 + ["Other"])
+        fields |= {"generation": generation, "header": header, "again": asked}
         ours = theirs = ""
         for _ in range(self.random.choice([1, 2])):
             got = await self.connection.fetch(statement("edit_change"), uuid.UUID(holder), json.dumps([fields]), 1)
@@ -145,9 +148,8 @@ class BothSides:
                 return "no", theirs
             if kind == "start":
                 is_alive = self.is_alive(holder)
-                change = rows.start(
-                    self.row, epoch=epoch, was=was, new=new, now=self.now, is_alive=is_alive, generation=generation
-                )
+                key: Any = {"generation": generation, "header": header}
+                change = rows.start(self.row, epoch=epoch, was=was, new=new, now=self.now, is_alive=is_alive, **key)
             elif kind == "turn away":
                 change = rows.turn_away(self.row, epoch=epoch, was=was, new=new, asked=asked)
             elif kind == "end":
@@ -166,13 +168,13 @@ class BothSides:
             return self.took(rows.lapse(self.row, may_take=lapsed)), "yes" if got else "no"
         if self.random.random() < 0.4:
             new = uuid.UUID(int=self.random.getrandbits(128))
-            before = self.edits
             await self.connection.execute(statement("edit_abandon"), uuid.UUID(int=1), 1, new)
-            [there] = await self.connection.fetch("select coalesce(sum(edits), 0) as n from asyncsdk.ledger_worker")
+            left = await self.connection.fetch("select from asyncsdk.edit where phase = 'claimed'")
             [spent] = await self.connection.fetch("select coalesce(sum(cost), 0) as n from asyncsdk.ledger_worker")
             assert self.cost - spent["n"] in {0, self.row.new_cost or 0}
+            was_claimed = self.row.phase == "claimed"
             change = rows.abandon(self.row, new=str(new), may_take=not self.is_alive(self.row.holder))
-            return self.took(change), "yes" if there["n"] < before else "no"
+            return self.took(change), "yes" if was_claimed and not left else "no"
         new, force = uuid.UUID(int=self.random.getrandbits(128)), self.random.random() < 0.5
         got = await self.connection.fetch(statement("edit_release"), None, force, LEFT_ALONE, new)
         is_released = any(each["is_old"] for each in got)
@@ -239,8 +241,8 @@ class BothSides:
         assert (there["lates"] or 0) == len(self.row.late)
         assert counted["n"] == self.edits
         assert (there["cost"], there["new_cost"]) == (self.row.cost, self.row.new_cost)
-        keys = there["generation"], there["new_generation"], there["asks"]
-        assert keys == (self.row.generation, self.row.new_generation, self.row.asks)
+        keys = there["generation"], there["header"], there["new_generation"], there["asks"]
+        assert keys == (self.row.generation, self.row.header, self.row.new_generation, self.row.asks)
         for name, tried in (("tried_ago", self.row.tried), ("new_tried_ago", self.row.new_tried)):
             assert (there[name] is None) is (tried is None)
             assert tried is None or float(there[name]) == pytest.approx(self.now - tried, abs=25.0)
@@ -321,3 +323,26 @@ async def test_a_late_answer_counts_once_with_what_has_its_key_and_beside_what_h
         assert counted["tokens"] == tokens
     finally:
         await connection.close()
+
+
+async def test_an_edit_that_is_let_go_while_another_has_it_locked_is_let_go_all_the_same(database_url: str) -> None:
+    from asyncsdk.postgres.connection import connect
+
+    holder, last = uuid.UUID(int=1), uuid.UUID(int=2)
+    async with (database := Database(read_url(database_url), LeaseTerms())).holding(holder):
+        await database.run("ledger_stop", 0)  # makes the schema
+        connection = await connect(read_url(database_url))
+        try:
+            await connection.execute(
+                "insert into asyncsdk.edit (key, id, phase, epoch, holder, try) values ($1, $1, 'started', 1, $2, $3)",
+                KEY, holder, last,
+            )  # fmt: skip
+            async with connection.transaction():
+                await connection.execute("select from asyncsdk.edit for update")
+                claim = Claim(KEY, KEY, 1, str(last), is_started=True, started=-1e9)
+                letting_go = asyncio.ensure_future(is_held(database, holder, claim))
+                await asyncio.sleep(0.15)
+            assert not await letting_go
+            assert [row["status"] for row in await connection.fetch(FOUND)] == ["uncertain"]
+        finally:
+            await connection.close()

@@ -243,6 +243,22 @@ async def test_a_picture_that_is_deleted_now_is_uploaded_again_by_a_copy_that_be
     assert ours(server) == []
 
 
+async def test_a_picture_is_not_spare_that_a_batch_needs_of_which_the_last_copy_has_not_read(
+    out: Path, ledger: Ledgers
+) -> None:
+    async with ledger().open(out, {}) as one:
+        slept, last = SharedBatches(one), SharedBatches(one)
+        await slept.note({"t": "uploaded", "digest": "d", "file": "file-p"})
+        await last.refresh()
+        spare = last.book.stock.deletable(now=0.0)
+        await slept.note({"t": "needs", "batch": "b", "files": ["file-p"]})
+        assert not await last.set_aside(spare)
+        assert last.book.stock.deletable(now=0.0) == []
+        await slept.note({"t": "withdrawn", "batch": "b"})
+        await last.refresh()
+        assert await last.set_aside(last.book.stock.deletable(now=0.0))
+
+
 async def test_what_closed_batches_needed_is_forgotten(
     editor: ImageEditor, out: Path, database_url: str, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

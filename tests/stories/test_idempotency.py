@@ -142,6 +142,29 @@ async def test_a_redo_without_a_key_leaves_none_that_answers_for_it(tmp_path: Pa
         assert server.edits.edits == 3, "the picture of the first is not that of the redo"
 
 
+@pytest.mark.parametrize("is_shared", [False, True])
+async def test_what_was_sent_with_its_key_in_another_header_is_not_asked_for_again(
+    database_url: str, tmp_path: Path, *, is_shared: bool
+) -> None:
+    how: dict[str, Any] = {"ledger": database_url} if is_shared else {}
+    async with LocalServer(idempotency_header=KEY, faults=[LOST]) as server:
+        assert await run(server, edits(1), tmp_path, "X-Wrong", **how) == {"uncertain": 1}
+        made = server.edits.edits
+        server.clear_faults()
+        assert await run(server, edits(1), tmp_path, KEY, **how) == {"uncertain": 1}
+        assert server.edits.edits == made, "the server knows no key that came in a header that it does not honour"
+
+
+async def test_what_is_sent_again_in_another_header_has_another_key(tmp_path: Path) -> None:
+    async with LocalServer(idempotency_header=KEY, faults=[LOST]) as server:
+        assert await run(server, edits(1), tmp_path, "X-Wrong") == {"uncertain": 1}
+        server.clear_faults()
+        assert await run(server, edits(1), tmp_path, KEY, on_uncertain="retry") == {"done": 1}
+        first = {record.headers.get("x-wrong") for record in server.requests if record.route == "edit"} - {None}
+        assert len(first) == 1
+        assert not first & set(keys(server))
+
+
 async def test_costs_and_edits_are_counted_once_for_what_was_asked_again(tmp_path: Path) -> None:
     async with LocalServer(idempotency_header=KEY, documented_tokens=True, faults=[LOST]) as server:
         assert await run(server, edits(2), tmp_path, max_cost=1) == {"uncertain": 2}

@@ -10,7 +10,7 @@ from attrs import define, field, frozen
 
 from asyncsdk.errors import ConfigurationError, LimitReachedError
 from asyncsdk.images.costs.money import NANOS, nanos_of, shown
-from asyncsdk.images.idempotency import is_known
+from asyncsdk.images.idempotency import is_known, same_header
 from asyncsdk.images.ledger.states import ItemState, is_not_delivered
 from asyncsdk.models import Usage
 
@@ -37,8 +37,8 @@ class Policy:
 
     `redo` are ids that are sent again, unless that was done since `redo_before` (unix time). `verify`: the pictures
     of what is done are read and compared, also where a ledger knows it by their places. `now` (unix time) is set where
-    the server knows an edit again by a key: a lost answer is asked for again. Raises ConfigurationError for an unknown
-    value.
+    the server knows an edit again by a key in this `header`: a lost answer is asked for again. Raises
+    ConfigurationError for an unknown value.
     """
 
     on_uncertain: OnUncertain = "report"
@@ -47,6 +47,7 @@ class Policy:
     only: frozenset[str] | None = field(default=None, converter=_names_if_any)
     verify: bool = False
     now: float | None = None
+    header: str | None = None
 
     def __attrs_post_init__(self) -> None:
         if self.on_uncertain not in {"report", "retry", "stop"}:
@@ -87,8 +88,7 @@ class Policy:
             return "send" if self.only is not None and "refused" in self.only else "refused"
         if state is not None and is_not_delivered(state):
             return "uncertain"  # it is surely paid, and nothing of it is lost
-        moment = self.now if self.now is None or now is None else now
-        if status == "uncertain" and state is not None and moment is not None and is_known(state.tried, moment):
+        if status == "uncertain" and state is not None and self._may_ask(state, now):
             return "ask again"
         if status == "uncertain":
             return "send" if self.on_uncertain == "retry" else "uncertain"
@@ -97,6 +97,12 @@ class Policy:
     def takes(self, status: str, *, is_in_redo: bool) -> bool:
         """Whether an edit of this status is within this run's `only` filter."""
         return self.only is None or status in self.only or (is_in_redo and "redo" in self.only)
+
+    def _may_ask(self, state: ItemState, now: float | None) -> bool:
+        """Whether the server surely knows an uncertain edit by its key."""
+        if self.now is None or not same_header(state.header, self.header):
+            return False
+        return is_known(state.tried, self.now if now is None else now)
 
 
 def status_of_state(state: ItemState | None) -> EditStatus:

@@ -18,7 +18,7 @@ from asyncsdk.images.bulk.intake import PreparedEdit
 from asyncsdk.images.bulk.lifecycle import EditLifecycle
 from asyncsdk.images.bulk.run import BulkRun
 from asyncsdk.images.costs.money import in_dollars
-from asyncsdk.images.idempotency import EditKey, is_known
+from asyncsdk.images.idempotency import EditKey, is_known, same_header
 from asyncsdk.images.ledger import ClaimLostError
 from asyncsdk.images.outcome import EditOutcome, shortfall
 from asyncsdk.images.result import EditResult, keep_raw
@@ -59,7 +59,7 @@ class EditWorker:
     def __attrs_post_init__(self) -> None:
         self._ledger = LedgerWriter(self.run.ledger, self.prepared)
         if self.run.idempotency_header is not None:
-            self._key = key_of(self.prepared, time.time())
+            self._key = key_of(self.prepared, self.run.idempotency_header, time.time())
         if self.prepared.is_asked_again and self.prepared.before is not None:  # it counts already
             self.lifecycle, self._is_known = EditLifecycle(lost=charge_unknown(EditError(ABANDONED))), True
             self._most = self.prepared.before.cost
@@ -314,16 +314,20 @@ class EditWorker:
         )
 
 
-def key_of(prepared: PreparedEdit, now: float) -> EditKey:
-    """The key of an edit that is sent. A redo has another one, and so has what is sent again after the first's time."""
+def key_of(prepared: PreparedEdit, header: str, now: float) -> EditKey:
+    """The key of an edit that is sent. A redo has another one, and so has what is sent again after the first's time.
+
+    So has what is sent in another header: when a key was sent first is known of one.
+    """
     keyed, before = prepared.keyed_by or prepared.item, prepared.before
     if keyed is None or before is None:
-        return EditKey(token() if keyed is None else keyed, 0, now)
+        return EditKey(token() if keyed is None else keyed, 0, now, header)
     is_redone = before.status == "done" or prepared.is_in_redo
     is_over = before.tried is not None and not is_known(before.tried, now)
+    is_over = is_over or (before.header is not None and not same_header(before.header, header))
     if (is_redone or is_over) and not prepared.is_asked_again:
-        return EditKey(keyed, before.generation + 1, now)
-    return EditKey(keyed, before.generation, now if before.tried is None else before.tried)
+        return EditKey(keyed, before.generation + 1, now, header)
+    return EditKey(keyed, before.generation, now if before.tried is None else before.tried, header)
 
 
 async def _wait_until_alone(run: BulkRun, error: Exception) -> None:

@@ -263,8 +263,11 @@ def _task_of(shared: PostgresLedger, ledger: SharedLedger, **rest: Any) -> CopyT
 
 
 def _policy_of(policy: Policy) -> dict[str, Any]:
-    """The arguments of `edit_many` that give this policy: its fields, by their names. Each copy has its own now."""
-    fields = asdict(policy, filter=lambda attribute, _: attribute.name != "now")
+    """The arguments of `edit_many` that give this policy: its fields, by their names.
+
+    Each copy has its own now, and its editor has the header.
+    """
+    fields = asdict(policy, filter=lambda attribute, _: attribute.name not in {"now", "header"})
     return {name: sorted(value) if isinstance(value, frozenset) else value for name, value in fields.items()}
 
 

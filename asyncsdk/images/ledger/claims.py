@@ -12,6 +12,7 @@ import anyio
 from attrs import define, field, frozen
 
 from asyncsdk.errors import EditError, LedgerBusyError, LedgerError, LedgerRewoundError
+from asyncsdk.images.idempotency import EditKey
 from asyncsdk.images.ledger import KnownItem
 from asyncsdk.images.ledger.copied import COPIED_BY, COPIED_FROM, MOVED_TO
 from asyncsdk.images.ledger.index import Spent, usage_fields
@@ -25,6 +26,7 @@ from asyncsdk.postgres import DatabaseFault
 from asyncsdk.postgres.database import Database
 from asyncsdk.postgres.machine import is_gone_here
 
+LAPSE_ATTEMPTS, LOCKED_SECONDS = 5, 0.1
 NO_ROW: Mapping[str, Any] = {"answer": "no", "has_epoch": None}  # of a change
 
 
@@ -42,7 +44,7 @@ class Claim:
     """An edit that this process has claimed. `last` is the try of its last change.
 
     `owes`: it was turned away, and that is not written yet; `pending` is the try of a start whose end is not known.
-    `asks`: for the answer to an attempt that may have been made. `generation` is that of the key; None: it has none.
+    `asks`: for the answer to an attempt that may have been made. `sent_as` is its key; None: it has none.
     """
 
     key: str
@@ -57,13 +59,19 @@ class Claim:
     owes: bool = False
     pending: str | None = None
     asks: bool = False
-    generation: int | None = None
+    sent_as: EditKey | None = None
     turn: anyio.Lock = field(factory=anyio.Lock, init=False, repr=False)
 
     @property
     def known(self) -> dict[str, Any]:
         """What is sent under it, as the statement takes it."""
-        return {"digest": self.digest, "source": self.source, "generation": self.generation}
+        key = self.sent_as
+        known = (
+            {"generation": None, "header": None}
+            if key is None
+            else {"generation": key.generation, "header": key.header}
+        )
+        return {"digest": self.digest, "source": self.source, **known}
 
 
 @frozen(eq=False)
@@ -114,7 +122,10 @@ async def is_held(database: Database, holder: uuid.UUID, claim: Claim) -> bool:
     if database.is_held_since(claim.started):
         return True
     lapsed = json.dumps([{"key": claim.key, "epoch": claim.epoch, "last": claim.last}])
-    await database.run("edit_lapse", lapsed, json.dumps([str(holder)]), False)  # noqa: FBT003 - as the statement takes it
+    for _ in range(LAPSE_ATTEMPTS):
+        if await database.run("edit_lapse", lapsed, json.dumps([str(holder)]), False):  # noqa: FBT003 - as it takes it
+            break
+        await anyio.sleep(LOCKED_SECONDS)  # others had it locked, or have done so: else it would be ours for ever
     return False
 
 

@@ -72,7 +72,7 @@ def row_of(key: str, digest: str | None, state: ItemState) -> dict[str, Any]:
         "epoch": 1, "holder": NOBODY, "try": NOBODY,
         "started": _iso(state.at) if status == "uncertain" else None,
         "new_digest": None, "new_source": None, "new_n": None, "new_cost": None,
-        "generation": 0, "tried": None, "new_generation": None, "new_tried": None, "asks": False,
+        "generation": 0, "tried": None, "header": None, "new_generation": None, "new_tried": None, "asks": False,
     }  # fmt: skip
 
 

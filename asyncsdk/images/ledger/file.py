@@ -132,7 +132,9 @@ class FileLedger:
         if again:
             return
         known: dict[str, Any] = {"source": source, "cost": cost}
-        known |= {} if key is None else {"generation": key.generation, "tried": round(key.tried, 3)}
+        known |= (
+            {} if key is None else {"generation": key.generation, "tried": round(key.tried, 3), "header": key.header}
+        )
         known = {name: value for name, value in known.items() if value is not None}
         written = self._add({"t": "intent", "item": item, "id": id, "n": n, **known})
         written.add_done_callback(_look_away)

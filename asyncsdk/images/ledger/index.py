@@ -201,7 +201,7 @@ class LedgerIndex:
             cost = most  # as long as it is not known
         self._cost += (cost or 0) - (most or 0)
         self._unpriced += tokens if cost is None else 0
-        known = key_fields(fields) or ({} if sent is None else {"generation": sent.generation, "tried": sent.tried})
+        known = key_fields(fields) or ({} if sent is None else _key_of(sent))
         known |= {"batch": batch, "attempt": attempt} | ({} if is_paid else {"tried": None})
         self.states.put(key, ItemState(status, name, at, files, usage, problem, n, source, cost=cost, **known))
         self._own(key, name, n, files)
@@ -250,7 +250,7 @@ def _facts_of(item: str, state: ItemState) -> Iterator[tuple[dict[str, Any], flo
     known = {"source": state.source, "cost": state.cost, "batch": state.batch, "try": state.attempt or None}
     fact |= {name: value for name, value in known.items() if value is not None}
     if state.generation or state.tried is not None:
-        fact |= {"generation": state.generation, "tried": state.tried}
+        fact |= _key_of(state)
     if state.status == "sent":
         yield fact | {"t": "intent"}, state.at
         return
@@ -276,11 +276,16 @@ def cost_from(fields: Fields) -> int | None:
 
 
 def key_fields(fields: Fields) -> dict[str, Any]:
-    """How often an edit was redone, and when that was first sent with a key; {} where that is not said."""
+    """How often an edit was redone, when that was first sent with a key, in which header; {} where that is not said."""
     if "generation" not in fields:
         return {}
     tried = fields.get("tried")
-    return {"generation": int(fields["generation"]), "tried": None if tried is None else float(tried)}
+    header, first = fields.get("header"), None if tried is None else float(tried)
+    return {"generation": int(fields["generation"]), "tried": first, "header": None if header is None else str(header)}
+
+
+def _key_of(state: ItemState) -> dict[str, Any]:
+    return {"generation": state.generation, "tried": state.tried, "header": state.header}
 
 
 def _no_key(before: ItemState | None) -> dict[str, Any]:

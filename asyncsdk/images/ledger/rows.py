@@ -32,7 +32,7 @@ any (`phase`). So a claim that is given back leaves what was there before::
 
 A key is that of the edit and its generation. `generation` and `tried`, when that was sent first, are of the last
 attempt, `new_generation` and `new_tried` of the open claim. `tried` is None where the server surely did nothing, or
-knows no key.
+knows no key. `header` is that in which a key was sent last: of another one nothing is known.
 
 An edit that is in a batch is started, and its holder is the batch, whose lease has no end: it never lapses. It becomes
 so at once from claimed, by `postgres/sql/batch_begin.sql`, which is its start, and ends as any other; or the batch was
@@ -73,6 +73,7 @@ class EditRow:
     new_cost: int | None = None
     generation: int = 0
     tried: float | None = None
+    header: str | None = None
     new_generation: int | None = None
     new_tried: float | None = None
     asks: bool = False
@@ -133,16 +134,27 @@ def claim(
 
 
 def start(
-    row: EditRow, *, epoch: int, was: str, new: str, now: float, is_alive: bool, generation: int | None = None
+    row: EditRow,
+    *,
+    epoch: int,
+    was: str,
+    new: str,
+    now: float,
+    is_alive: bool,
+    generation: int | None = None,
+    header: str | None = None,
 ) -> Changed:
     """Before the first byte. `is_alive`: the lease of the holder, at this moment, by the database's clock.
 
-    `generation` is that of the key. None: it is sent without one, and no key that was sent before is its own.
+    `generation` is that of the key, in this `header`. None: it is sent without one, and no key that was sent before is
+    its own.
     """
     if row.epoch == epoch and row.last == new and row.phase == "started":
         return Changed(row, "yes")
     if (row.epoch, row.last) != (epoch, was) or row.phase != "claimed" or not is_alive:
         return Changed(row, "no")
+    if generation is not None and header != row.header:
+        row = evolve(row, header=header, tried=None)
     is_same = generation == row.generation and row.tried is not None
     tried = None if generation is None else row.tried if is_same else now
     generation = row.generation + 1 if generation is None else generation

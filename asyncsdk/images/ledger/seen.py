@@ -91,7 +91,9 @@ class SeenEdit:
             return evolve(state, batch=self.batch, attempt=self.epoch, cost=row["new_cost"])
         if self.phase == "started":
             state = ItemState("sent", self.id, self.started or 0.0, n=row["n"], source=row["new_source"])
-            return evolve(state, generation=row["new_generation"] or 0, tried=self._tried(row["new_tried"]))
+            return evolve(
+                state, generation=row["new_generation"] or 0, tried=self._tried(row["new_tried"]), header=row["header"]
+            )
         if self.status is None:
             return None
         return ItemState(
@@ -106,6 +108,7 @@ class SeenEdit:
             cost=row["cost"],
             generation=row["generation"],
             tried=self._tried(row["tried"]),
+            header=row["header"],
         )
 
     def _tried(self, at: float | None) -> float | None:

@@ -230,7 +230,7 @@ class SharedLedger:
                     return
             self._forget(claim)
             raise ClaimLostError
-        claim.generation = None if key is None else key.generation
+        claim.sent_as = key
         if self._is_stopping:
             raise stopped(self.terms.lease)
         async with claim.turn:

@@ -8,7 +8,7 @@ with given as materialized (
     select * from json_to_recordset($2::json) as g(
         kind text, key text, epoch bigint, was uuid, new uuid, status text, digest text, source text, n integer,
         files json, usage json, tokens bigint, problem json, images integer, request_id text,
-        cost bigint, generation integer, again boolean)
+        cost bigint, generation integer, header text, again boolean)
 ), place as materialized (
     select l.is_stopping, l.is_rewound or l.timeline <> left(pg_walfile_name(pg_current_wal_lsn()), 8) as is_rewound from asyncsdk.ledger l
     limit 1  -- as for a claim
@@ -20,6 +20,7 @@ with given as materialized (
            -- a late answer to what has the same key, which the digest is in, is the answer to this one: it is paid once
            coalesce(g.generation = coalesce(e.new_generation, e.generation), false)
                and g.digest is not distinct from case when e.phase = 'started' then e.new_digest else e.digest end as is_same,
+           g.generation is not null and g.header is distinct from e.header as is_in_another,
            coalesce(e.late @> jsonb_build_array(jsonb_build_object('try', g.new)), false) as is_late
     from given g join asyncsdk.edit e on e.key = g.key
     order by e.key
@@ -78,11 +79,12 @@ with given as materialized (
                     when d.verdict = 'lapsed' then null else e.cost end,
         generation = case when d.kind = 'end' and d.verdict = 'yes' then coalesce(e.new_generation, e.generation)
                           else e.generation end,
-        tried = case when d.verdict = 'lapsed' or (d.verdict = 'yes' and d.ends and d.status in ('failed', 'refused')) then null
+        header = case when d.kind = 'start' and d.generation is not null then d.header else e.header end,
+        tried = case when (d.kind = 'start' and d.is_in_another) or d.verdict = 'lapsed' or (d.verdict = 'yes' and d.ends and d.status in ('failed', 'refused')) then null
                      when d.verdict = 'yes' and d.ends and d.phase is not null then e.new_tried else e.tried end,
         new_generation = case when d.kind = 'start' then coalesce(d.generation, e.generation + 1)
                               when d.verdict = 'late' or (d.kind = 'turn away' and e.asks) then e.new_generation end,
-        new_tried = case when d.kind = 'start' then case when d.generation = e.generation and e.tried is not null then e.tried
+        new_tried = case when d.kind = 'start' then case when d.generation = e.generation and e.tried is not null and not d.is_in_another then e.tried
                                                          when d.generation is not null then clock_timestamp() end
                          when d.verdict = 'late' or (d.kind = 'turn away' and e.asks) then e.new_tried end,
         asks = e.asks and (d.verdict = 'late' or d.kind = 'start' or (d.kind = 'turn away' and d.verdict = 'yes')),

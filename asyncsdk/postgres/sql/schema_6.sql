@@ -3,6 +3,7 @@
 alter table asyncsdk.edit
     add column generation integer not null default 0,  -- of the key of its last attempt
     add column tried timestamptz,  -- when that key was sent first; null: the server knows none, or surely did nothing
+    add column header text,  -- in which its key was sent: in another one the server may know none
     add column new_generation integer,  -- of the open claim
     add column new_tried timestamptz,
     add column asks boolean not null default false;  -- the open claim asks for the answer to the last attempt
