@@ -30,7 +30,20 @@ from asyncsdk.images.ledger.file import load_ledger
 from asyncsdk.postgres.lease import LeaseTerms
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.timing import Timing
-from tests.stories.batches import QUICK, batch, changed, direct, edits, ended, lines_of, only, ours, statuses, written
+from tests.stories.batches import (
+    QUICK,
+    batch,
+    changed,
+    direct,
+    edits,
+    ended,
+    lines_of,
+    message,
+    only,
+    ours,
+    statuses,
+    written,
+)
 
 PLAIN = {"model": "gpt-image-1", "quality": "low", "size": "1024x1024"}  # costs little less than at most
 SHORT = LeaseTerms(lease=1.0, renew_every=0.3)
@@ -260,6 +273,20 @@ async def test_a_ledger_in_a_database_reserves_half(
     found, _ = await batch(editor, edits(9, **PLAIN), out, ledger=ledger, max_cost=1)
     assert set(statuses(found).values()) == {"done", "skipped"}
     assert set(server.edits.by_prompt.values()) == {1}
+
+
+async def test_with_a_ledger_in_a_database_what_can_not_be_in_a_batch_is_refused_and_the_others_are_sent(
+    editor: ImageEditor, server: LocalServer, out: Path, ledger: PostgresLedger
+) -> None:
+    jobs = edits(3, **PLAIN)
+    await batch(editor, jobs[:1], out, ledger=ledger)
+    changed_since = evolve(jobs[0], model=None, prompt="another")
+    found, _ = await batch(
+        editor, [evolve(jobs[1], model=None), jobs[2], changed_since], out, ledger=ledger, max_cost=5
+    )
+    assert statuses(found) == {"e1": "refused", "e2": "refused", "e3": "done"}
+    assert all("the edits of a batch need one" in message(found[each]) for each in ("e1", "e2"))
+    assert server.edits.edits == 2
 
 
 @pytest.mark.parametrize("is_enough", [True, False])

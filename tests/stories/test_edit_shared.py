@@ -388,6 +388,17 @@ async def test_a_number_of_pictures_that_none_has_is_refused_and_the_other_edits
     assert server.edits.edits == 2
 
 
+@pytest.mark.parametrize("is_checked", [True, False])
+async def test_fields_that_are_not_to_be_checked_are_left_to_the_server(
+    fleet: Fleet, server: LocalServer, *, is_checked: bool
+) -> None:
+    odd = job(1, background="transparent", output_format="jpeg")
+    plan = await fleet.editor.plan([odd], out=fleet.out, ledger=fleet.url, check=is_checked)
+    assert plan.to_send == (0 if is_checked else 1)
+    await run(fleet.editor, [odd], out=fleet.out, ledger=fleet.url, check=is_checked)
+    assert server.calls.get("edit", 0) == (0 if is_checked else 1)
+
+
 async def test_a_copy_stops_all_copies(fleet: Fleet, server: LocalServer) -> None:
     edits = [job(number) for number in range(200)]
     server.inject(Fault("edit", "stall", at="after", seconds=0.05, every=1, times=60))

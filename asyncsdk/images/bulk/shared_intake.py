@@ -25,6 +25,7 @@ from attrs import define, evolve, field, frozen
 
 from asyncsdk import files
 from asyncsdk.errors import EditError, InvalidEditError
+from asyncsdk.images.batch.requests import require_batchable
 from asyncsdk.images.billing import ABANDONED, SENT_ELSEWHERE, charge_unknown, problem_of
 from asyncsdk.images.bulk.ended import EndedPage
 from asyncsdk.images.bulk.identity import source_digest
@@ -161,6 +162,9 @@ class SharedIntake:
         if offered.verdict == "compare" and seen is not None:
             if digest == (seen.digest or seen.new_digest):
                 return self._report(listed, seen)
+            wrong = self._refusal(edit)
+            if wrong is not None:
+                return unsent(edit, listed.name, wrong)
             if not await self._claimed([offered]):
                 self._held.append(listed)
                 return None
@@ -237,8 +241,8 @@ class SharedIntake:
         for listed in page:
             known = seen.get(listed.key)
             verdict = self._verdict(listed, known, is_lapsed=listed.key in lapsed)
-            wrong = refusal_of_fields(listed.edit) if verdict == "claim" else None
-            if wrong is not None:  # it has no price, and needs no claim
+            wrong = self._refusal(listed.edit) if verdict == "claim" else None
+            if wrong is not None:
                 ended.append(unsent(listed.edit, listed.name, wrong))
             elif verdict in {"claim", "ask again"}:
                 wanted.append(OfferedEdit(listed, known, verdict))
@@ -250,6 +254,15 @@ class SharedIntake:
             elif not self.ledger.is_read_only:  # else it is a preview, and they send it
                 self._held.append(listed)
         return ended, compared, wanted
+
+    def _refusal(self, edit: ImageEdit) -> InvalidEditError | None:
+        """Why an edit can't be sent, as far as its fields say: it may have no price, and needs no claim."""
+        try:
+            if self.in_batches:
+                require_batchable(edit)
+        except InvalidEditError as error:
+            return error
+        return refusal_of_fields(edit) if self.checked else None
 
     def _verdict(self, listed: ListedEdit, seen: SeenEdit | None, *, is_lapsed: bool) -> Verdict:
         """What to do with an edit, as the ledger has it."""
