@@ -319,7 +319,8 @@ class ImageEditor:
         """
         INPUT_IMAGES.checked(images_per_minute)  # as a run does
         limits = Limits(max_edits, max_tokens, max_cost=cost_limit(max_cost))
-        policy = policy_of(on_uncertain, redo, redo_before, only, verify=verify, header=self.idempotency_header)
+        header = None if batch else self.idempotency_header  # a batch asks for no answer again
+        policy = policy_of(on_uncertain, redo, redo_before, only, verify=verify, header=header)
         pricing = await self._runs.pricing(limits)
         chosen = None if out is None and ledger is None else ledger_from(ledger)
         target, place = self._runs.places(out, chosen)

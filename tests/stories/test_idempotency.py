@@ -64,6 +64,18 @@ async def test_the_next_run_asks_again_with_the_same_key(tmp_path: Path) -> None
         assert await run(server, edits(4), tmp_path, max_edits=4) == {"skipped": 3, "done": 1}
 
 
+async def test_a_plan_for_batches_asks_for_no_answer_again(tmp_path: Path) -> None:
+    async with LocalServer(idempotency_header=KEY, faults=[LOST]) as server:
+        assert await run(server, edits(2), tmp_path) == {"uncertain": 2}
+        async with Client("any", base_url=server.url) as client:
+            editor = ImageEditor(client, idempotency_header=KEY)
+            plans = [await editor.plan(edits(2), out=tmp_path, batch=each) for each in (False, True)]
+            async with editor.edit_batch(edits(2), out=tmp_path) as outcomes:
+                found = Counter([outcome.status async for outcome in outcomes])
+    assert [(plan.to_send, plan.uncertain) for plan in plans] == [(2, 0), (0, 2)]
+    assert found == {"uncertain": 2}
+
+
 async def test_what_was_cut_off_in_flight_is_asked_for_again(tmp_path: Path) -> None:
     async with LocalServer(idempotency_header=KEY, faults=[Fault("edit", "stall", at="done")]) as server:
         async with Client("any", base_url=server.url) as client:
