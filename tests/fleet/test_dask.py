@@ -125,8 +125,13 @@ async def test_a_table_of_prices_travels_and_all_workers_count_by_it(
         with pytest.raises(LimitReachedError, match=r"max_cost=1 is reached: \$0\.980 were spent"):
             await driven(server, edits, *to, prices=mine, max_cost=1)
         assert server.edits.edits == 5
-        outcomes = await driven(server, edits, *to, prices=mine)
-    assert {outcome.cost for outcome in outcomes} == {0.196}
+        async with Client(DRIVERS_KEY, base_url=server.url) as client:
+            ledger: Any = PostgresLedger(database_url, terms=TERMS)
+            run: Any = {"out": to[0], "ledger": ledger, "dask": to[2], "concurrency": 2}
+            async with ImageEditor(client, prices=mine).edit_many(edits, **run) as outcomes:
+                found = [(outcome.status, outcome.cost) async for outcome in outcomes]
+    assert sorted(found) == [("done", 0.196)] * 7 + [("skipped", 0.196)] * 5
+    assert (outcomes.cost, outcomes.unpriced_tokens) == (pytest.approx(7 * 0.196), 0)
 
 
 async def test_no_key_and_no_password_is_anywhere_but_in_the_environment_of_workers(

@@ -327,7 +327,7 @@ async def driving(
             )
             run = WatchedRun(
                 client=client, intake=intake, limiter=RateLimiter(INPUT_IMAGES, rate), limits=limits, ledger=ledger,
-                concurrency=concurrency, copies=copies,
+                concurrency=concurrency, copies=copies, pricing=pricing,
             )  # fmt: skip
             try:
                 async with outcomes_of(run, pages.read(names, out, stores)) as outcomes:

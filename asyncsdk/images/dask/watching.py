@@ -22,6 +22,7 @@ from asyncsdk.images.bulk.shared_intake import (
     SharedIntake,
     Verdict,
 )
+from asyncsdk.images.costs.money import nanos_of
 from asyncsdk.images.edit import ImageEdit
 from asyncsdk.images.ledger.seen import SeenEdit
 from asyncsdk.images.outcome import EditOutcome
@@ -160,3 +161,11 @@ class WatchedRun(BulkRun):
         if outcome is not None and outcome.status == "done":
             self.images_made += len(outcome.files) + len(outcome.objects)
             self.usage = add([self.usage, outcome.usage or Usage()])
+            self._pay(outcome)
+
+    def _pay(self, outcome: EditOutcome) -> None:
+        """Count what an edit cost, as its copy wrote that down."""
+        if outcome.cost is not None:
+            self.cost += nanos_of(outcome.cost)
+        elif outcome.usage is not None:
+            self.unpriced += outcome.usage.total_tokens or 0
