@@ -102,6 +102,28 @@ async def test_an_edit_that_comes_while_its_batch_fails_as_a_whole_is_free_for_t
     assert statuses(found) == only("batched", 4)
 
 
+async def test_an_edit_that_comes_once_its_batch_was_left_is_reported(
+    editor: ImageEditor, server: LocalServer, out: Path
+) -> None:
+    most, jobs = await most_of(editor, **PLAIN), edits(5, **PLAIN)
+    await batch(editor, jobs[:2], out, detach=True)
+    await batch(editor, jobs[2:4], out, detach=True)
+    await fail(server)
+
+    async def some() -> AsyncIterator[ImageEdit]:
+        before = server.calls["batches.get"]
+        yield jobs[4]  # there is no room for it, so that both batches are looked at
+        while server.calls["batches.get"] < before + 2:
+            await asyncio.sleep(0.02)
+        await asyncio.sleep(0.3)
+        for each in jobs[2:4]:
+            yield each
+
+    async with asyncio.timeout(20):
+        found, _ = await batch(editor, some(), out, max_cost=2.2 * most, detach=True)
+    assert statuses(found) == dict.fromkeys(("e3", "e4", "e5"), "batched")
+
+
 async def test_what_a_batch_did_not_do_is_reserved_at_its_full_price_when_it_is_sent_directly(
     editor: ImageEditor, server: LocalServer, out: Path, database_url: str
 ) -> None:

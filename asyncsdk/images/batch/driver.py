@@ -81,7 +81,7 @@ class BatchDriver:
                     await self._take(edits)
                     call.all_came()
                     await self._send_again()
-                if not call.is_left and not call.options.detach:
+                if not call.is_left:
                     await call.report_rest()
                 if not call.options.keep_files and not call.is_left:  # else the next call needs what is there
                     await clean(run.client, call.memory, call.sender.prefix)

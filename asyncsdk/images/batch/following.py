@@ -221,6 +221,7 @@ class BatchFollower:
             prepared = self.call.edits.get(item)
             if prepared is not None and state.status == "batched":
                 problem = problem_of(EditError(_UNDER_WAY))
+                self.call.given.add(item)
                 await self.call.give(EditOutcome(edit=prepared.edit, id=prepared.id, status="batched", problem=problem))
 
 

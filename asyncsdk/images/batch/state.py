@@ -135,7 +135,7 @@ class BatchCall:
             )
 
     async def report_rest(self) -> None:
-        """All batches have ended: what is said of no edit yet was lost to another process."""
+        """All batches have ended, or are left: what is said of no edit yet came late, or another process has it."""
         await self.report([item for item in self.edits if item not in self.given])
 
     def know(self, outcome: BatchedEdit) -> None:
