@@ -201,6 +201,24 @@ async def test_what_counts_already_is_asked_for_again_though_the_limit_is_passed
         assert server.edits.edits == 2
 
 
+@pytest.mark.parametrize("is_shared", [False, True])
+async def test_a_plan_holds_nothing_back_that_counts_already(
+    database_url: str, tmp_path: Path, *, is_shared: bool
+) -> None:
+    place: Any = {"ledger": database_url if is_shared else None}
+    async with LocalServer(idempotency_header=KEY, faults=[LOST]) as server:
+        assert await run(server, edits(3), tmp_path, **place) == {"uncertain": 3}
+        server.clear_faults()
+        for limits in ({"max_edits": 3}, {"max_cost": 1e-9}):
+            async with Client("any", base_url=server.url) as client:
+                editor = ImageEditor(client, idempotency_header=KEY)
+                plan = await editor.plan(edits(5), out=tmp_path, **place, **limits)
+            assert (plan.to_send, plan.sent, plan.held_back) == (5, 3, 2)
+        with pytest.raises(LimitReachedError):
+            await run(server, edits(5), tmp_path, max_cost=1e-9, **place)
+        assert server.edits.edits == 3
+
+
 async def test_copies_with_a_shared_ledger_ask_again_within_their_claim(database_url: str, tmp_path: Path) -> None:
     async with LocalServer(idempotency_header=KEY) as server:
         server.inject(Fault("edit", "close", at="done", probability=0.2, seed=3))

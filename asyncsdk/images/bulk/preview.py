@@ -84,6 +84,7 @@ class PlanBuilder:
     _is_full: bool = False
     _sent: int = 0
     _to_send: int = 0
+    _counting: int = 0  # of these, those that do not count already
     _input_images: int = 0
     _pictures: int = 0
     _with_other_fields: int = 0
@@ -99,7 +100,8 @@ class PlanBuilder:
             prepared = _batchable(prepared)
         if isinstance(prepared, PreparedEdit):
             self._to_send += 1
-            if self.allowed is None or self._to_send <= self.allowed:
+            self._counting += not prepared.is_asked_again
+            if self.allowed is None or prepared.is_asked_again or self._counting <= self.allowed:
                 self._count_if_room(prepared)
         elif prepared is not None and (prepared.error is not None or prepared.is_gone):
             self._problems.append(prepared)
@@ -113,12 +115,12 @@ class PlanBuilder:
             self.count(outcome)
 
     def _count_if_room(self, prepared: PreparedEdit) -> None:
-        costs = self.costs
-        if costs is not None and self.room is not None:
+        costs, counts_already = self.costs, prepared.is_asked_again
+        if costs is not None and self.room is not None and not counts_already:
             pricing, pictures = costs.pricing, prepared.loaded.images
             self._reserved += pricing.most(prepared.edit, pictures, batched=self.in_batches) or 0
             self._is_full = self._is_full or self._reserved > self.room
-        if self._is_full:
+        if self._is_full and not counts_already:
             return
         if costs is not None:
             costs.add(prepared.edit, prepared.loaded.images)
