@@ -17,6 +17,7 @@ from asyncsdk.errors import ConfigurationError, LimitReachedError
 from asyncsdk.images import idempotency
 from asyncsdk.images.idempotency import WINDOW, EditKey, is_known
 from asyncsdk.images.ledger.copying import copy_ledger
+from asyncsdk.postgres.lease import LeaseTerms
 from asyncsdk.server import Fault, LocalServer
 from tests.postgres.server import PostgresServer
 from tests.stories.test_costs import edits
@@ -338,6 +339,25 @@ async def test_with_a_shared_ledger_what_is_asked_again_after_the_lease_lapsed_i
         assert (len(slept), server.edits.edits, len(set(keys(server)))) == (1, 1, 1)
         [entry] = [entry async for entry in PostgresLedger(database_url).entries()]
         assert entry["epoch"] == 2
+
+
+async def test_what_a_killed_copy_was_about_to_ask_for_is_left_alone_as_what_it_was_before(
+    database_url: str, database: str, postgres_server: PostgresServer, tmp_path: Path
+) -> None:
+    def ledger() -> PostgresLedger:
+        return PostgresLedger(database_url, terms=LeaseTerms(lease=0.6, renew_every=0.15))
+
+    async with LocalServer(idempotency_header=KEY, faults=[LOST]) as server:
+        assert await run(server, edits(1), tmp_path, ledger=ledger()) == {"uncertain": 1}
+        server.clear_faults()
+        claimed = "epoch = epoch + 1, try = gen_random_uuid(), holder = gen_random_uuid(), asks = true, new_cost = cost"
+        key = "new_generation = generation, new_tried = tried"
+        postgres_server.sql(f"update asyncsdk.edit set phase = 'claimed', {claimed}, {key}", database=database)
+        with anyio.fail_after(10):
+            found = await run(server, edits(1), tmp_path, None, ledger=ledger(), on_uncertain="retry")
+        assert (found, server.edits.edits) == ({"uncertain": 1}, 1)
+        assert await run(server, edits(1), tmp_path, ledger=ledger()) == {"done": 1}
+        assert server.edits.edits == 1
 
 
 async def test_a_copied_database_has_the_keys_and_what_comes_from_files_has_none(

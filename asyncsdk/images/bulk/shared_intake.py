@@ -155,7 +155,7 @@ class SharedIntake:
                 await self.ledger.give_back([listed.key])
                 return unsent(edit, listed.name, error)
             digest = await files.in_thread(loaded.digest)
-        lost = seen if seen and (_is_uncertain(seen) or offered.verdict == "ask again") else None
+        lost = seen if seen and (seen.is_uncertain or offered.verdict == "ask again") else None
         if lost is not None and digest != (lost.attempted or digest):
             await self.ledger.give_back([listed.key])
             return unsent(edit, listed.name, invalid(_OTHER.format(listed.name), "with the id of another"))
@@ -280,7 +280,7 @@ class SharedIntake:
         if decision == "ask again":
             return "report" if self._has_ended_now(seen, "uncertain") else "ask again"
         if decision == "send":
-            is_too_soon = _is_uncertain(seen) and seen.sent_again_in(self.ledger.terms.lease) > 0
+            is_too_soon = seen.is_uncertain and seen.sent_again_in(self.ledger.terms.lease) > 0
             return "report" if is_too_soon else "claim"
         if decision == "leave":
             return "leave"
@@ -374,10 +374,6 @@ class SharedIntake:
             cost=None if state is None else state.dollars,
             problem=problem,
         )
-
-
-def _is_uncertain(seen: SeenEdit) -> bool:
-    return seen.phase == "started" or (seen.phase is None and seen.status == "uncertain")
 
 
 def from_anywhere(edits: Callable[[int, int | None], Iterable[ImageEdit]], count: int) -> Iterator[ImageEdit]:

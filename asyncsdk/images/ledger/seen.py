@@ -69,6 +69,12 @@ class SeenEdit:
         return str(machine) if self.phase == "started" and host == HOST_OF_BATCHES else None
 
     @property
+    def is_uncertain(self) -> bool:
+        """Whether its last attempt may be paid, also where a claim is open that only asks for the answer to that."""
+        asks = bool(self.row.get("asks"))
+        return self.phase == "started" or (self.status == "uncertain" and (self.phase is None or asks))
+
+    @property
     def seems_lapsed(self) -> bool:
         """Whether the lease of who has the open claim has lapsed, as far as this page shows."""
         return self.phase is not None and not self.is_alive and not self.is_gone
