@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 
-from attrs import frozen
+from attrs import field, frozen
 
 from asyncsdk.errors import ConfigurationError
 
@@ -24,13 +24,13 @@ WINDOW = 12 * 3600.0  # seconds
 class EditKey:
     """The key of one edit: its item, how often it was redone, when that was tried first (unix time).
 
-    `header` is that in which it is sent.
+    `header` is that in which it is sent, in small letters: in any others it is the same one.
     """
 
     item: str
     generation: int
     tried: float
-    header: str = ""
+    header: str = field(default="", converter=str.lower)
 
     @property
     def value(self) -> str:

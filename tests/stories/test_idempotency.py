@@ -168,6 +168,19 @@ async def test_what_was_sent_with_its_key_in_another_header_is_not_asked_for_aga
         assert server.edits.edits == made, "the server knows no key that came in a header that it does not honour"
 
 
+async def test_a_header_in_other_letters_is_the_same_one_and_the_first_try_stays_the_first(
+    database_url: str, database: str, postgres_server: PostgresServer, tmp_path: Path
+) -> None:
+    async with LocalServer(idempotency_header=KEY, faults=[LOST]) as server:
+        assert await run(server, edits(1), tmp_path, ledger=database_url) == {"uncertain": 1}
+        first = postgres_server.sql("select tried from asyncsdk.edit", database=database)
+        assert await run(server, edits(1), tmp_path, KEY.upper(), ledger=database_url) == {"uncertain": 1}
+        assert first == postgres_server.sql("select tried from asyncsdk.edit", database=database) != ""
+        server.clear_faults()
+        assert await run(server, edits(1), tmp_path, ledger=database_url) == {"done": 1}
+        assert server.edits.edits == 1
+
+
 async def test_what_is_sent_again_in_another_header_has_another_key(tmp_path: Path) -> None:
     async with LocalServer(idempotency_header=KEY, faults=[LOST]) as server:
         assert await run(server, edits(1), tmp_path, "X-Wrong") == {"uncertain": 1}
