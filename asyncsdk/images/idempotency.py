@@ -20,6 +20,10 @@ _TAKEN = {"accept", "api-key", "authorization", "connection", "content-length", 
 WINDOW = 12 * 3600.0  # seconds
 
 
+def _in_small_letters(name: str) -> str:
+    return name.lower()
+
+
 @frozen
 class EditKey:
     """The key of one edit: its item, how often it was redone, when that was tried first (unix time).
@@ -30,7 +34,7 @@ class EditKey:
     item: str
     generation: int
     tried: float
-    header: str = field(default="", converter=str.lower)
+    header: str = field(default="", converter=_in_small_letters)
 
     @property
     def value(self) -> str:
