@@ -156,6 +156,31 @@ async def test_direct_edits_and_batches_share_one_limit(editor: ImageEditor, ser
     assert await spent(out) <= 2.6 * most
 
 
+@pytest.mark.parametrize("is_shared", [False, True])
+async def test_what_is_done_after_it_had_failed_counts_once(
+    editor: ImageEditor, server: LocalServer, client: Client, out: Path, ledger: PostgresLedger, *, is_shared: bool
+) -> None:
+    def change(content: bytes) -> bytes:
+        first, second = lines_of(content)
+        failed = {"status_code": 500, "body": {"error": {"message": "try again"}}}
+        return written([first | {"response": first["response"] | failed}, first, second])
+
+    place: Any = {"ledger": ledger if is_shared else None}
+    await batch(editor, edits(2, **PLAIN), out, detach=True, **place)
+    await changed(server, client, change)
+    found, outcomes = await batch(editor, edits(2, **PLAIN), out, **place)
+    assert statuses(found) == only("done", 2)
+    paid = round(sum(each.cost or 0 for each in found.values()) * NANOS)
+    assert paid >= real(server) * NANOS > 0
+    if is_shared:
+        known: Any = await ledger.show()
+        assert (known["edits"], known["cost"]) == (2, paid)
+    else:
+        spent, limits = (await load_ledger(out / ".asyncsdk")).spent, outcomes._run.limits  # noqa: SLF001
+        assert (spent.edits, spent.cost) == (2, paid)
+        assert (limits.edits, limits.cost, limits.in_flight) == (2, paid, 0)
+
+
 async def test_what_may_be_paid_counts_with_its_most_and_what_failed_with_nothing(
     editor: ImageEditor, server: LocalServer, client: Client, out: Path
 ) -> None:

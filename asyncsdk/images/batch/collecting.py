@@ -11,7 +11,6 @@ import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any
 
 import anyio
 from attrs import define, evolve, field, frozen
@@ -228,8 +227,8 @@ class BatchCollector:
     async def _note(self, item: str, outcome: EditOutcome, pictures: int) -> None:
         was = self._states[item]
         self._states[item] = evolve(was, status=outcome.status)  # type: ignore[arg-type]  # one of a state
-        counted: Any = {"most": self.call.prepared_of(item, was).most, "is_found": was.status == "uncertain"}
-        await self.call.recorded(self.record, item, outcome, pictures, **counted)
+        most = self.call.prepared_of(item, was).most
+        await self.call.recorded(self.record, item, outcome, pictures, most=most, was=was.status)
 
 
 def _without_pictures(prepared: PreparedEdit, verdict: LineVerdict, raw: Path | None) -> EditOutcome:

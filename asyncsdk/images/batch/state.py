@@ -19,7 +19,7 @@ from asyncsdk.images.bulk.run import BulkRun
 from asyncsdk.images.destination import Destination
 from asyncsdk.images.edit import ImageEdit
 from asyncsdk.images.ledger.book import BatchRecord
-from asyncsdk.images.ledger.states import ItemState
+from asyncsdk.images.ledger.states import ItemState, State
 from asyncsdk.images.names import safe_name
 from asyncsdk.images.outcome import EditOutcome, Status
 from asyncsdk.images.pictures import LoadedEdit
@@ -78,19 +78,21 @@ class BatchCall:
         return None if pricing is None else pricing.cost(evolve(edit, model=record.model), usage, batched=True)
 
     async def recorded(
-        self, record: BatchRecord, item: str, outcome: EditOutcome, pictures: int, *, most: int | None, is_found: bool
+        self, record: BatchRecord, item: str, outcome: EditOutcome, pictures: int, *, most: int | None, was: State
     ) -> None:
         """An edit of a batch is recorded, which counted with `most`.
 
-        `is_found`: it was uncertain, and its line has come.
+        `was`: its status before, by another line or without one.
         """
         before = self.progress[record.key]
         self.progress[record.key] = evolve(before, recorded=min(before.recorded + 1, record.edits))
         self.run.images_made += pictures
         self.run.usage = add([self.run.usage, outcome.usage or Usage()])
         self.run.limits.spend(outcome.usage)
-        if is_found:
+        if was == "uncertain":
             self.run.limits.ask_again(most)
+        elif was in {"failed", "refused"}:  # it counted no more
+            self.run.limits.count(most)
         if outcome.status in {"failed", "refused"}:
             self.run.limits.take_back(most)
         else:

@@ -194,6 +194,10 @@ class Limits:
         """
         if self.is_reached or not self.has_room(most):
             raise self.reached(most)
+        self.count(most)
+
+    def count(self, most: int | None = None) -> None:
+        """Count an edit, whatever the limits are: one that is done after all may exceed them."""
         self.edits += 1
         self.cost += most or 0
         self.in_flight += most or 0
@@ -268,6 +272,9 @@ class ReservedLimits(Limits):
 
     def begin(self, most: int | None = None) -> None:
         """It is counted already."""
+
+    def count(self, most: int | None = None) -> None:
+        """The ledger does, with the end of the edit."""
 
     def ask_again(self, most: int | None = None) -> None:
         """It counts already, and is claimed as that."""

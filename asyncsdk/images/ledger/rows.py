@@ -206,7 +206,8 @@ def end(row: EditRow, *, epoch: int, was: str, new: str, status: Ended, cost: in
     if row.phase != "started" and row.status != "done":
         after = row.cost if cost is None else cost
         done = evolve(_closed(row, last=new), status="done", late=(*row.late, new), cost=after)
-        return Changed(done, "late", counted=-row.claimed[0], spent=(after or 0) - (row.cost or 0) - row.claimed[1])
+        counted = 1 if _is_unpaid_by(row, epoch, was) else -row.claimed[0]
+        return Changed(done, "late", counted=counted, spent=(after or 0) - (row.cost or 0) - row.claimed[1])
     return Changed(evolve(row, late=(*row.late, new)), "late")
 
 
@@ -257,6 +258,11 @@ def release(
 def _closed(row: EditRow, *, last: str | None) -> EditRow:
     """No claim is open any more, and `last` is the try of the change that closed it."""
     return evolve(row, phase=None, last=last, new_generation=None, new_tried=None, asks=False)
+
+
+def _is_unpaid_by(row: EditRow, epoch: int, was: str) -> bool:
+    """Whether the claim that this is the last change of ended it as unpaid, so that it does not count."""
+    return (row.epoch, row.last) == (epoch, was) and row.phase is None and row.status in {"failed", "refused"}
 
 
 def _key_of_claim(row: EditRow) -> tuple[int, float | None]:

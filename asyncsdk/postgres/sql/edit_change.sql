@@ -54,7 +54,10 @@ with given as materialized (
         else 0 end as spent
     from (select decided.*, case when phase is null then last_cost else new_cost end as counted_with,
                  case when status in ('failed', 'refused') then null
-                      else coalesce(cost, case when phase is null then last_cost else new_cost end) end as ends_with
+                      else coalesce(cost, case when phase is null then last_cost else new_cost end) end as ends_with,
+                 -- its own claim ended it as unpaid, so that it does not count
+                 verdict = 'late, ends it' and has_epoch = epoch and has = was and phase is null
+                     and before in ('failed', 'refused') as is_counted_again
           from decided) decided
 ), changed as (
     update asyncsdk.edit e set
@@ -98,7 +101,8 @@ with given as materialized (
     insert into asyncsdk.ledger_worker as w (holder, run, edits, tokens, cost, unpriced, writes)
     select $1, $3,
            -coalesce(sum(case when verdict = 'lapsed' or (verdict = 'late, ends it' and phase = 'claimed' and not asks) or (verdict = 'yes' and ((kind = 'give back' and not asks)
-                              or (kind = 'end' and status in ('failed', 'refused')))) then 1 else 0 end), 0),
+                              or (kind = 'end' and status in ('failed', 'refused')))) then 1
+                              when is_counted_again then -1 else 0 end), 0),
            coalesce(sum(case when kind = 'end' and (verdict in ('yes', 'late, ends it') or (verdict = 'late' and not is_same)) then tokens else 0 end), 0),
            coalesce(sum(spent), 0),
            coalesce(sum(case when kind = 'end' and (verdict in ('yes', 'late, ends it') or (verdict = 'late' and not is_same)) and cost is null
