@@ -33,6 +33,7 @@ from typing import Any
 from asyncsdk import Client, ImageEdit, ImageEditor, PostgresLedger
 from asyncsdk.images.bulk.identity import source_digest
 from asyncsdk.images.bulk.shared_intake import from_anywhere
+from asyncsdk.images.ledger.claims import Wanted
 from asyncsdk.images.ledger.seen import key_of_id
 from asyncsdk.images.ledger.shared import SharedLedger
 from asyncsdk.models import Usage
@@ -72,7 +73,9 @@ async def alone(url: str, count: int) -> float:
         async def next_one() -> str | None:
             async with turn:
                 if not claimed and (ids := [f"row {number:07}" for number in islice(numbers, AT_ONCE)]):
-                    await ledger.claim([(key_of_id(each), each, None) for each in ids], max_edits=None, max_tokens=None)
+                    await ledger.claim(
+                        [Wanted(key_of_id(each), each, None) for each in ids], max_edits=None, max_tokens=None
+                    )
                     claimed.extend(ids)
                 return claimed.popleft() if claimed else None
 

@@ -73,7 +73,7 @@ def test_all_commands_are_taken_by_the_program() -> None:
 
 def test_what_the_program_prints_is_on_the_page_as_it_prints_it() -> None:
     edit, now = ImageEdit(image=b"", prompt="", model="gpt-image-2"), 0.0
-    batches, _ = batches_of(repeat(edit, 100_000), None)
+    batches = batches_of(repeat(edit, 100_000), None)
     plan = PlanBuilder().plan(None)
     plan = evolve(plan, to_send=100_000, pictures=100_000, input_images=100_000)
     forecast = Forecast(edits=100_000, pictures=100_000, plan=plan, problems=Summary(), batches=batches)

@@ -31,7 +31,10 @@ FLOORS = [  # the highest first: a module imports from its own floor and from th
     {"remote"},
     {"files", "keys", "limiter", "loops", "open_files", "paging", "postgres", "tasks", "threads", "wal"},
     {"suggestions"},
-    {"api", "clock", "file_filter", "mime", "ratelimit", "ratepool", "redaction", "retry", "safe_json", "settings"},
+    {
+        "api", "clock", "file_filter", "file_match", "mime", "ratelimit", "ratepool", "redaction", "retry", "safe_json",
+        "settings",
+    },
     {
         "batches", "error_details", "errors", "events", "extras", "given", "models", "pickling", "timing", "unique",
         "version",

@@ -32,13 +32,13 @@ def policy_of(
     only: Collection[str] | None,
     *,
     verify: bool = False,
-    asks_again: bool = False,
+    header: str | None = None,
 ) -> Policy:
-    """The policy of a run; `asks_again`: the server knows an edit again by a key."""
+    """The policy of a run; `header`: the server knows an edit again by a key in it."""
     now = time.time()
     before = now if redo_before is None else redo_before
-    asked = now if asks_again else None
-    return Policy(on_uncertain=on_uncertain, redo=redo, redo_before=before, only=only, verify=verify, now=asked)
+    known: Any = {"verify": verify, "now": None if header is None else now, "header": header}
+    return Policy(on_uncertain=on_uncertain, redo=redo, redo_before=before, only=only, **known)
 
 
 def ledger_for(out: Where | None, save: Save | None, ledger: ChosenLedger) -> ChosenLedger:

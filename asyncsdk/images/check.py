@@ -73,8 +73,18 @@ def check(edit: ImageEdit, images: Sequence[Loaded], mask: Loaded | None = None,
             for problem in _overlay(name, overlay, images[0])
         ]
     if problems:
-        text, (reason, _) = "; ".join(problem for _, problem in problems), problems[0]
-        raise invalid(f"{text}{'' if text.endswith('?') else '.'} Nothing was sent.", reason)
+        raise _refusal([problem for _, problem in problems], problems[0][0])
+
+
+def refusal_of_fields(edit: ImageEdit) -> InvalidEditError | None:
+    """What `check` would raise for what is known before a picture is read; None where its fields are right."""
+    problems = list(_fields(edit, family_of(edit.model)))
+    return _refusal(problems, "wrong field") if problems else None
+
+
+def _refusal(problems: Sequence[str], reason: str) -> InvalidEditError:
+    text = "; ".join(problems)
+    return invalid(f"{text}{'' if text.endswith('?') else '.'} Nothing was sent.", reason)
 
 
 def invalid(message: str, reason: str) -> InvalidEditError:

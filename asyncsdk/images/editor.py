@@ -19,6 +19,7 @@ from asyncsdk.images.batch.outcomes import BatchOutcomes
 from asyncsdk.images.bucket import Where
 from asyncsdk.images.bulk.concurrency import check_concurrency
 from asyncsdk.images.bulk.delivery import Save
+from asyncsdk.images.bulk.ended import EndedPage
 from asyncsdk.images.bulk.outcomes import Outcomes
 from asyncsdk.images.bulk.policy import Limits, OnUncertain, cost_limit
 from asyncsdk.images.bulk.preview import EditPlan, PlanBuilder
@@ -203,8 +204,7 @@ class ImageEditor:
             LedgerError: The ledger can't be used; when entered, before anything is sent.
         """
         check_concurrency(concurrency)
-        asks_again = self.idempotency_header is not None
-        policy = policy_of(on_uncertain, redo, redo_before, only, verify=verify, asks_again=asks_again)
+        policy = policy_of(on_uncertain, redo, redo_before, only, verify=verify, header=self.idempotency_header)
         out = out if dask is None else absolute(out)
         target, place = self._runs.places(
             out, ledger_for(out, save, ledger), accept_damage=accept_damage, pool=rate_pool
@@ -229,6 +229,7 @@ class ImageEditor:
         only: Collection[str] | None = None,
         max_edits: int | None = None,
         max_tokens: int | None = None,
+        max_cost: float | None = None,
         accept_damage: bool = False,
         check: bool | None = None,
     ) -> AbstractAsyncContextManager[BatchOutcomes]:
@@ -252,6 +253,7 @@ class ImageEditor:
             only: As for `edit_many`. Batches that have not ended are collected whatever it is.
             max_edits: As for `edit_many`.
             max_tokens: As for `edit_many`; what batches under way use is not known yet.
+            max_cost: As for `edit_many`, at the price of batches. Edits without room wait for the results of others.
             accept_damage: As for `edit_many`.
             check: Overrides the editor's `check`.
 
@@ -267,8 +269,9 @@ class ImageEditor:
         policy = policy_of(on_uncertain, redo, redo_before, only)
         target, place = self._runs.places(out, ledger_for(out, None, ledger), accept_damage=accept_damage)
         assert target is not None and place is not None  # noqa: S101, PT018 - for the type checker: `out` is given
-        run: Any = {"intake": partial(self._runs.intake, policy, target, check=check), "pricing": self._runs.pricing}
-        limits = Limits(max_edits, max_tokens)
+        intake = partial(self._runs.intake, policy, target, check=check, in_batches=True)
+        run: Any = {"intake": intake, "pricing": self._runs.pricing}
+        limits = Limits(max_edits, max_tokens, max_cost=cost_limit(max_cost))
         return batch_outcomes(self.client, edits, target, place, limits=limits, options=options, **run)
 
     async def plan(
@@ -286,6 +289,7 @@ class ImageEditor:
         max_tokens: int | None = None,
         verify: bool = False,
         max_cost: float | None = None,
+        batch: bool = False,
         check: bool | None = None,
     ) -> EditPlan:
         """Find out what `edit_many` would do with the same arguments: reads every picture, and sends nothing.
@@ -303,6 +307,7 @@ class ImageEditor:
             max_tokens: As for `edit_many`; what edits will use is not known before.
             verify: As for `edit_many`.
             max_cost: As for `edit_many`; what is held back is what has no room at its highest price.
+            batch: Plan for `edit_batch`: what can't be in a batch is a problem, and limits are at the price of one.
             check: As for `edit_many`.
 
         Returns:
@@ -314,8 +319,8 @@ class ImageEditor:
         """
         INPUT_IMAGES.checked(images_per_minute)  # as a run does
         limits = Limits(max_edits, max_tokens, max_cost=cost_limit(max_cost))
-        asks_again = self.idempotency_header is not None
-        policy = policy_of(on_uncertain, redo, redo_before, only, verify=verify, asks_again=asks_again)
+        header = None if batch else self.idempotency_header  # a batch asks for no answer again
+        policy = policy_of(on_uncertain, redo, redo_before, only, verify=verify, header=header)
         pricing = await self._runs.pricing(limits)
         chosen = None if out is None and ledger is None else ledger_from(ledger)
         target, place = self._runs.places(out, chosen)
@@ -324,10 +329,13 @@ class ImageEditor:
             if target is not None:
                 await target.look()
             limits = limits_with(limits, known, pricing)
-            intake = await self._runs.intake(policy, target, known, limits, pricing, check=check)
+            intake = await self._runs.intake(policy, target, known, limits, pricing, check=check, in_batches=batch)
             costs = PlannedCosts(pricing, today())
-            builder = PlanBuilder(limits.allowed, costs, limits.room)
+            builder = PlanBuilder(limits.allowed, costs, limits.room, in_batches=batch)
             async with aclosing(tasks.walk(edits)) as all_, aclosing(intake.in_turn(all_)) as source:
                 async for edit in source:
-                    builder.count(await intake.prepare(edit))
+                    if isinstance(edit, EndedPage):
+                        builder.count_page(edit)
+                    else:
+                        builder.count(await intake.prepare(edit))
             return builder.plan(images_per_minute, damage=() if known is None else known.damage)

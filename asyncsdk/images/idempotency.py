@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 
-from attrs import frozen
+from attrs import field, frozen
 
 from asyncsdk.errors import ConfigurationError
 
@@ -20,13 +20,21 @@ _TAKEN = {"accept", "api-key", "authorization", "connection", "content-length", 
 WINDOW = 12 * 3600.0  # seconds
 
 
+def _in_small_letters(name: str) -> str:
+    return name.lower()
+
+
 @frozen
 class EditKey:
-    """The key of one edit: its item, how often it was redone, and when that was tried first (unix time)."""
+    """The key of one edit: its item, how often it was redone, when that was tried first (unix time).
+
+    `header` is that in which it is sent, in small letters: in any others it is the same one.
+    """
 
     item: str
     generation: int
     tried: float
+    header: str = field(default="", converter=_in_small_letters)
 
     @property
     def value(self) -> str:
@@ -47,6 +55,11 @@ def checked_header(name: str | None) -> str | None:
     return name
 
 
-def is_known(tried: float | None, now: float) -> bool:
-    """Whether a key that was first tried then is surely known to the server at `now`."""
-    return tried is not None and 0 <= now - tried < WINDOW
+def same_header(one: str | None, other: str | None) -> bool:
+    """Whether a key is in the same header: a gateway that honours one may not know what came in another."""
+    return one is not None and other is not None and one.lower() == other.lower()
+
+
+def is_known(tried: float | None, now: float, window: float | None = None) -> bool:
+    """Whether a key that was first tried then is surely known to the server at `now`, or for `window` seconds."""
+    return tried is not None and 0 <= now - tried < (WINDOW if window is None else window)

@@ -41,7 +41,7 @@ def suffix_for(content: bytes, wanted: str) -> str:
 
 def stems(name: str, pictures: int) -> list[str]:
     """The names of `pictures` images, without suffix: `name`, `name.1`, `name.2`."""
-    return [stem_of(name, number) for number in range(pictures)] or [name]
+    return [name] if pictures <= 1 else [stem_of(name, number) for number in range(pictures)]
 
 
 def stem_of(name: str, number: int) -> str:
@@ -104,6 +104,8 @@ def _encode(character: str) -> str:
 
 def stem_problem(name: str) -> str | None:
     """Why `name` can't name a picture below a directory; None if it can. `/` makes folders."""
+    if len(name) <= LONGEST_PATH and _PLAIN.fullmatch(name):  # it has no part that begins with a dot
+        return None
     if len(name.encode(errors="replace")) > LONGEST_PATH:
         return f"the id {name[:40]!r}… is longer than {LONGEST_PATH} bytes"
     for part in name.split("/"):

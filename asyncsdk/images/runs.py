@@ -120,6 +120,7 @@ class EditRuns:
         *,
         check: bool | None,
         few: int = 1,
+        in_batches: bool = False,
     ) -> EditIntake:
         """What takes the edits of a run in. Raises LedgerError."""
         if ledger is not None and policy.redo:
@@ -130,7 +131,8 @@ class EditRuns:
         from asyncsdk.images.bulk import shared_intake  # a run of one machine does not load it
 
         few = min(few, shared_intake.MOST_CLAIMED)
-        return shared_intake.SharedIntake(ledger=ledger, limits=limits, pricing=pricing, few=few, **common)
+        common |= {"limits": limits, "pricing": pricing, "few": few, "in_batches": in_batches}
+        return shared_intake.SharedIntake(ledger=ledger, **common)
 
     async def loaded(self, edit: ImageEdit, *, check: bool | None) -> LoadedEdit:
         """The edit with its pictures as they are sent. Raises InvalidEditError, EditError."""

@@ -12,7 +12,7 @@ from attrs import frozen
 
 from asyncsdk.postgres import DatabaseFault
 
-VERSION = 5  # of the schema, that this asyncsdk makes and reads
+VERSION = 6  # of the schema, that this asyncsdk makes and reads
 FIRST_PATIENCE = 3.0  # seconds for a database that has not answered yet: its address may be wrong
 STARTING_PATIENCE = 30.0  # one that says that it is starting, or has no free connection now
 PATIENCE = 600.0  # one that has worked

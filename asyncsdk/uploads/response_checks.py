@@ -6,59 +6,31 @@ compared.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Container, Iterable, Mapping
 
 from attrs import define, field, frozen
 
+from asyncsdk.file_match import SentFile, not_of_kind, similar
 from asyncsdk.models import File, Upload, UploadPart
-from asyncsdk.redaction import KEY, SECRET
 from asyncsdk.uploads.journal import Completed, Completing, JournalEntry, Opened
 from asyncsdk.uploads.resuming.resume import replay
 
 MOST_FILES = 10_000  # ids that an uploader keeps, so that its memory has a bound; responses cross within seconds
-_KINDS = frozenset({"upload", "upload.part", "file", "list"})
 
 
 @frozen
-class Content:
+class Content(SentFile):
     """What the File of an upload is called, is for, and how large it is."""
-
-    filename: str
-    purpose: str
-    size: int
 
     @classmethod
     def of(cls, opened: Opened) -> Content:
         """The content that `opened` was opened for."""
         return cls(opened.filename, opened.purpose, opened.bytes)
 
-    def problem(self, found: Upload | File, names: Container[str]) -> str | None:
-        """What speaks against `found`, a response, being of this content.
-
-        A server may keep a file under another name, such as one without spaces: another filename speaks against it
-        only where it is one of `names`, those of other uploads.
-        """
-        name = found.filename
-        if name is not None and not _same_text(name, self.filename) and name in names:
-            return f"its filename is {name!r}, not {self.filename!r}"
-        return self._other_problem(found)
-
-    def may_be(self, file: File) -> bool:
-        """Whether nothing speaks against `file`, one of a list, being of this content, its filename included."""
-        return self._other_problem(file) is None and (file.filename is None or _similar(file.filename, self.filename))
-
     def matches(self, opened: Opened) -> bool:
         """Whether `opened` is an upload of a file that looks like this."""
         same = (opened.purpose, opened.bytes) == (self.purpose, self.size)
-        return same and _similar(opened.filename, self.filename)
-
-    def _other_problem(self, found: Upload | File) -> str | None:
-        if found.purpose is not None and not _same_text(found.purpose, self.purpose):
-            return f"its purpose is {found.purpose!r}, not {self.purpose!r}"
-        if found.bytes not in {None, self.size}:
-            return f"{found.id} has {found.bytes} bytes, not the {self.size} that were sent"
-        return None
+        return same and similar(opened.filename, self.filename)
 
 
 @define(eq=False)
@@ -130,21 +102,21 @@ def not_created(upload: Upload, *, content: Content, known: Iterable[str], ids: 
     """What speaks against `upload` being the one that was to be made; `known` are ids of others."""
     if upload.id in known:
         return f"{upload.id} is another upload"
-    return _not_of_status(upload, "pending") or _not_of_kind(upload, "upload") or content.problem(upload, ids.names)
+    return _not_of_status(upload, "pending") or not_of_kind(upload, "upload") or content.problem(upload, ids.names)
 
 
 def not_this_part(part: UploadPart, *, upload_id: str) -> str | None:
     """What speaks against `part` being one of `upload_id`."""
     if part.upload_id not in {None, upload_id}:
         return f"it is a part of {part.upload_id}, not of {upload_id}"
-    return _not_of_kind(part, "upload.part")
+    return not_of_kind(part, "upload.part")
 
 
 def not_this_upload(upload: Upload, *, upload_id: str) -> str | None:
     """What speaks against `upload` being `upload_id`."""
     if upload.id != upload_id:
         return f"it is of {upload.id}, not of {upload_id}"
-    return _not_of_kind(upload, "upload")
+    return not_of_kind(upload, "upload")
 
 
 def not_cancelled(upload: Upload, *, upload_id: str, content: Content, ids: Ids) -> str | None:
@@ -167,44 +139,13 @@ def not_completed(
         return problem
     if files.get(upload.file.id, upload_id) != upload_id:
         return f"{upload.file.id} is the file of another upload"
-    return _not_of_kind(upload.file, "file") or content.problem(upload.file, names)
-
-
-def not_posted(
-    file: File, *, posting_id: str, content: Content, files: Mapping[str, str], names: Container[str]
-) -> str | None:
-    """What speaks against `file` being made by the POST /files `posting_id`; `files` as for `not_completed`."""
-    if files.get(file.id, posting_id) != posting_id:
-        return f"{file.id} is the file of another upload"
-    return _not_of_kind(file, "file") or content.problem(file, names)
+    return not_of_kind(upload.file, "file") or content.problem(upload.file, names)
 
 
 def not_a_file_of(file: File, *, content: Content) -> str | None:
     """What speaks against `file`, which has the id that was asked for, being one of `content`."""
-    return _not_of_kind(file, "file") or content.problem(file, ())
-
-
-def _not_of_kind(found: Upload | UploadPart | File, kind: str) -> str | None:
-    if not found.id:
-        return "its id is empty"
-    return f"it is of the kind {found.object!r}, not {kind!r}" if found.object in _KINDS - {kind} else None
+    return not_of_kind(file, "file") or content.problem(file, ())
 
 
 def _not_of_status(upload: Upload, status: str) -> str | None:
     return None if upload.status in {None, status} else f"{upload.id} is {upload.status}, not {status}"
-
-
-def _same_text(one: str, other: str) -> bool:
-    """Whether two texts are the same, whichever form of Unicode a server keeps, as far as no secret was taken out."""
-    if any(mark in one for mark in (KEY, SECRET)):
-        return True
-    return one == other or unicodedata.normalize("NFC", one) == unicodedata.normalize("NFC", other)
-
-
-def _similar(one: str, other: str) -> bool:
-    """Whether one may be what a server made of the other: the same letters and digits, whatever is between them."""
-    return _same_text(one, other) or _letters(one) == _letters(other)
-
-
-def _letters(text: str) -> str:
-    return "".join(character for character in unicodedata.normalize("NFKC", text).casefold() if character.isalnum())

@@ -54,6 +54,9 @@ def test_a_dry_run_says_what_it_costs_directly_and_as_a_batch(run: Run) -> None:
     assert record["cost"]["low"] == pytest.approx(2 * record["batch_cost"]["low"])
     assert "3 to send, of which" not in run(*MANY, "--dry-run", "--max-cost", "5").out
     assert "4 to send, of which --max-cost 0.04 lets 2 be sent." in run(*MANY, "--dry-run", "--max-cost", "0.04").out
+    batch = (*MANY, "--dry-run", "--batch", "--max-cost")
+    assert run(*batch, "0.04").out.startswith("4 to send.\nThey make 1 batch, for half the price.")
+    assert "4 to send, of which --max-cost 0.02 lets 2 be sent." in run(*batch, "0.02").out
     unknown = run("edit-many", "photos", "-p", "x", "-m", "mine", "-o", "out", "--dry-run").out
     assert "4 of these edits have a model or an output without a known price" in unknown
 
@@ -75,6 +78,20 @@ def test_a_limit_in_dollars_ends_with_code_4_and_what_was_spent_is_said(run: Run
     assert "$0.00599" in shown
     assert run(*MANY, "--max-cost", "1").code == 0
     assert priced.edits.edits == 4
+
+
+def test_a_limit_in_dollars_holds_for_batches_at_their_price(run: Run, priced: LocalServer) -> None:
+    limited = (*MANY, "--batch", "--poll", "1s", "--max-cost", "0.02")  # two at most in a batch, which cost 0.006
+    left = run(*limited, "--detach")
+    assert left.code == 75
+    assert "error: --max-cost 0.02 is reached: $0.0189 were spent or may have been, earlier runs included" in left.err
+    assert "once these have ended, the same command goes on with what is left" in left.err
+    ran = run(*limited, "--json")
+    assert {record["status"] for record in ran.records} == {"done"}
+    assert {record["cost"] for record in ran.records} == {0.0029905}
+    assert (ran.code, priced.edits.edits, len(priced.batches) > 1) == (0, 4, True)
+    assert "It cost $0.0120 by the prices of" in ran.err
+    assert "$0.012" in run("ledger", "show", "--ledger", "out/.asyncsdk").out
 
 
 def test_a_model_that_ended_is_refused_with_code_2(run: Run, priced: LocalServer) -> None:

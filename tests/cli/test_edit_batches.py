@@ -155,12 +155,13 @@ def test_rows_that_batches_do_not_take_are_refused_and_the_others_go(run: Run, s
     ]
     Path("jobs.jsonl").write_text("".join(f"{json.dumps({'prompt': 'a hat'} | row)}\n" for row in rows))
     planned = run("edit-many", "jobs.jsonl", "-o", "out", "--batch", "--dry-run")
-    assert "They make at most 2 batches, for half the price." in planned.out
+    assert planned.code == 3
+    assert planned.out.startswith("2 to send, 2 refused (2 not for a batch).\nThey make at most 2 batches, for half")
     assert planned.out.endswith(
-        "\nOf all rows 1 can't be in a batch, and is refused: model: the edits of a batch need one: all in a file have "
-        "the same.\nOf all rows 1 can't be in a batch, and is refused: model: batches do not take dall-e-2. Send this "
-        "edit directly.\n"
+        "\n1 can't be in a batch, and is refused: model: the edits of a batch need one: all in a file have the same."
+        "\n1 can't be in a batch, and is refused: model: batches do not take dall-e-2. Send this edit directly.\n"
     )
+    assert "no-model: refused: model: the edits of a batch need one" in planned.err
     ran = run("edit-many", "jobs.jsonl", "-o", "out", "--batch", "--json", "--poll", "1s")
     assert ran.code == 3
     assert {record["id"]: record["status"] for record in ran.records} == {

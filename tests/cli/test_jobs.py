@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncsdk.api import ImageRef
+from asyncsdk.cli.edits import job_text
 from asyncsdk.cli.edits.job_file import Row, has_only_ids, ignored_in, read_jobs, row_of, rows_of_pictures
 from asyncsdk.cli.edits.job_text import BadRow
 from asyncsdk.images.edit import ImageEdit
@@ -41,6 +42,32 @@ def test_a_line_is_an_edit_with_paths_relative_to_the_file() -> None:
     [found] = rows('{"image": ["a.png", "/b.png"], "mask": "m.png", "prompt": "x", "n": 2, "id": 7}')
     assert edit(found).image == (FOLDER / "a.png", Path("/b.png"))
     assert (edit(found).mask, edit(found).n, edit(found).id, edit(found).line) == (FOLDER / "m.png", 2, "7", 1)
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".json", ".csv"])
+def test_a_part_of_a_file_has_the_rows_with_these_numbers(suffix: str) -> None:
+    lines = [json.dumps({"image": f"{number}.png", "prompt": "x"}) for number in range(6)]
+    lines[2] = "not JSON"
+    table = "image,prompt\n0.png,x\n1.png,\n2.png,x\n\n3.png,x\n4.png,x\n5.png,x\n"
+    data = (table if suffix == ".csv" else "\n\n".join(lines)).encode()
+    every = rows(data, suffix)
+    assert len(every) == 6
+    for part in (slice(0, None), slice(2, None), slice(3, None), slice(1, 4), slice(6, None)):
+        assert list(read_jobs(data, suffix=suffix, folder=FOLDER, defaults={}, part=part)) == every[part]
+
+
+def test_the_rows_before_a_part_are_not_read_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines, read = [json.dumps({"image": f"{number}.png", "prompt": "x"}) for number in range(6)], list[str]()
+
+    class Counting(json.JSONDecoder):
+        def decode(self, text: str, *_: Any) -> Any:
+            read.append(text.strip())
+            return super().decode(text)
+
+    monkeypatch.setattr(job_text, "_DECODER", Counting())
+    part = read_jobs("\n".join(lines).encode(), suffix=".jsonl", folder=FOLDER, defaults={}, part=slice(4, None))
+    assert [edit(row).line for row in part] == [5, 6]
+    assert read == lines[4:]
 
 
 def test_references_may_stand_for_pictures() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from asyncsdk.cli.edits.job_file import read_jobs
-from asyncsdk.cli.edits.leftovers import Leftovers, left_of
+from asyncsdk.cli.edits.leftovers import JobLine, Leftovers, left_of
 from asyncsdk.cli.edits.report import leftovers_in, save_left
 from asyncsdk.images.edit import ImageEdit
 from asyncsdk.images.outcome import EditOutcome, Problem, Status
@@ -49,6 +49,33 @@ def a(tmp_path: Path) -> Path:
 def b(tmp_path: Path) -> Path:
     (tmp_path / "b.png").touch()
     return tmp_path / "b.png"
+
+
+def test_of_a_job_file_only_lines_that_name_files_are_read_for_them(
+    tmp_path: Path, a: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = list[str]()
+
+    def of_text(text: str) -> JobLine:
+        read.append(text)
+        return JobLine(json.loads(text))
+
+    monkeypatch.setattr(JobLine, "read", of_text)
+    saved = json.dumps({"id": "b", "image": str(a), "prompt": "x", "status": "uncertain", "files": [str(a)]})
+    plain = json.dumps({"id": "a", "image": str(a), "prompt": "x"})
+    assert [line.saved for line in leftovers_in(tmp_path, f"{plain}\n{saved}\n{plain}".encode()).saved.values()] == [
+        (a,)
+    ]
+    assert read == [saved]
+
+
+def test_files_of_a_line_are_read_however_another_program_wrote_their_name(tmp_path: Path, a: Path) -> None:
+    saved = json.dumps({"id": "b", "image": str(a), "prompt": "x", "status": "uncertain", "files": [str(a)]})
+    for number, letter in enumerate("files"):
+        name = "files"[:number] + f"\\u{ord(letter):04X}" + "files"[number + 1 :]
+        line = saved.replace('"files"', f'"{name}"')
+        assert line != saved
+        assert [each.saved for each in leftovers_in(tmp_path, line.encode()).saved.values()] == [(a,)]
 
 
 async def test_it_is_a_job_file_and_tells_why(tmp_path: Path) -> None:

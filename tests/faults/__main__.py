@@ -19,6 +19,7 @@ from attrs import evolve, field, frozen
 
 from asyncsdk.cli.units import parse_size
 from tests.faults.any_sequence import search
+from tests.faults.batch_costs import kill_within_a_limit
 from tests.faults.batches import die_at_each_step, kill_batches
 from tests.faults.boxes import pass_boxes
 from tests.faults.cancels import cancel_everywhere
@@ -101,6 +102,19 @@ async def batch_fleet(folder: Path, options: Options) -> Row:
             return await kill_batches(folder, options.batched, seed=options.seed, database=database)
     except NoPostgresError as error:
         return Row("batch fleet", figures={"skipped:": str(error)})
+
+
+async def batch_costs(folder: Path, options: Options) -> Row:
+    return await kill_within_a_limit(folder, options.batched, seed=options.seed)
+
+
+async def cost_fleet(folder: Path, options: Options) -> Row:
+    try:
+        with running_postgres() as postgres:
+            database = postgres.url(postgres.new_database())
+            return await kill_within_a_limit(folder, options.batched, seed=options.seed, database=database)
+    except NoPostgresError as error:
+        return Row("cost fleet", figures={"skipped:": str(error)})
 
 
 async def large_output(folder: Path, options: Options) -> Row:
@@ -202,6 +216,8 @@ FORMS: dict[str, Callable[[Path, Options], Coroutine[object, object, Row]]] = {
     "batchsteps": batch_steps,
     "batches": batches,
     "batchfleet": batch_fleet,
+    "batchcosts": batch_costs,
+    "costfleet": cost_fleet,
     "largeoutput": large_output,
     "boxes": boxes,
     "cancels": cancels,

@@ -14,13 +14,13 @@ import os
 import random
 import signal
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from attrs import define, evolve, frozen
+from attrs import define, evolve, field, frozen
 
 from asyncsdk import Client, ImageEdit, ImageEditor, PostgresLedger
 from asyncsdk.images.batch.drafts import PictureDraft
@@ -62,6 +62,8 @@ class BatchTask:
     ledger: str | None = None
     lease: float = LEASE
     first: int = 0  # the edit that this copy begins with
+    max_cost: float | None = None
+    fields: Mapping[str, Any] = field(factory=dict)  # of each edit
 
     @property
     def out(self) -> Path:
@@ -76,7 +78,12 @@ class BatchTask:
             if not path.exists():
                 photo(path, (16, 16), seed=number)
         jobs = [
-            ImageEdit(image=paths[number % PICTURES], prompt=self.prompt(number), model=MODEL, id=f"e{number}")
+            ImageEdit(
+                image=paths[number % PICTURES],
+                prompt=self.prompt(number),
+                id=f"e{number}",
+                **{"model": MODEL, **self.fields},
+            )
             for number in range(self.edits)
         ]
         return jobs[self.first :] + jobs[: self.first]
@@ -186,6 +193,7 @@ async def outcomes_of(task: BatchTask) -> dict[str, Any]:
     terms = LeaseTerms(lease=task.lease, renew_every=task.lease / 4)
     ledger = None if task.ledger is None else PostgresLedger(task.ledger, terms=terms)
     options: Any = {"out": task.out, "ledger": ledger, "batch_size": task.size, "poll": task.poll}
+    options |= {"max_cost": task.max_cost}
     async with Client("sk-test", base_url=task.url, timing=TIMING) as client:
         try:
             async with ImageEditor(client).edit_batch(task.jobs(), **options) as outcomes:

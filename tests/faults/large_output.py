@@ -44,10 +44,14 @@ def picture(size: int) -> bytes:
 
 
 @asynccontextmanager
-async def serving(size: int) -> AsyncIterator[str]:
-    """A server of batches that are done at once: each of their lines has a picture of `size` bytes."""
+async def serving(size: int, *, is_broken: bool = False) -> AsyncIterator[str]:
+    """A server of batches that are done at once: each of their lines has a picture of `size` bytes.
+
+    `is_broken`: it does not begin as base64.
+    """
     sent = dict[str, bytes]()
     encoded = base64.b64encode(picture(size))
+    encoded = b"????!!!!" + encoded[8:] if is_broken else encoded
 
     async def upload(request: web.Request) -> web.Response:
         form = await request.post()
@@ -96,11 +100,13 @@ async def serving(size: int) -> AsyncIterator[str]:
         await runner.cleanup()
 
 
-async def read_large_output(folder: Path, *, lines: int, size: int, room: int = 64) -> dict[str, Any]:
+async def read_large_output(
+    folder: Path, *, lines: int, size: int, room: int = 64, is_broken: bool = False
+) -> dict[str, Any]:
     """Collect a batch of so many edits; pictures beyond the last `room` are removed once they are saved."""
     folder.mkdir(parents=True)
     ours, theirs = processes.Pipe(duplex=False)
-    async with serving(size) as url:
+    async with serving(size, is_broken=is_broken) as url:
         process = processes.Process(target=_work, args=(url, folder, lines, room, theirs), daemon=True)
         process.start()
         theirs.close()
@@ -133,4 +139,10 @@ async def _collect(url: str, folder: Path, lines: int, room: int) -> dict[str, A
             del saved[:-room]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     seconds = time.monotonic() - began
-    return {"done": outcomes.counts["done"], "peak": peak * 1024, "before": before * 1024, "seconds": seconds}
+    return {
+        "done": outcomes.counts["done"],
+        "uncertain": outcomes.counts["uncertain"],
+        "peak": peak * 1024,
+        "before": before * 1024,
+        "seconds": seconds,
+    }

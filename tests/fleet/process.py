@@ -30,7 +30,9 @@ async def work(task: dict[str, Any]) -> None:
     options = {name: task[name] for name in ("concurrency", "max_edits", "images_per_minute", "rate_pool")}
     async with (
         Client("sk-test", base_url=task["url"]) as client,
-        ImageEditor(client).edit_many(mine, out=task["out"], ledger=ledger, **options) as outcomes,
+        ImageEditor(client, idempotency_header=task["header"]).edit_many(
+            mine, out=task["out"], ledger=ledger, **options
+        ) as outcomes,
     ):
         async for outcome in outcomes:
             sys.stdout.write(json.dumps({"id": outcome.id, "status": outcome.status}) + "\n")

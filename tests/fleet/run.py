@@ -49,6 +49,7 @@ class EditFleet:
     max_edits: int | None = None
     images_per_minute: int | None = 1200
     is_learned: bool = False
+    header: str | None = None  # of a server that makes an edit once for each key in it
 
 
 @define(eq=False)
@@ -81,7 +82,11 @@ async def lead_edits(folder: Path, fleet: EditFleet, *, seed: int) -> Row:
         busy = Fault("edit", "answer", status=429, every=fleet.busy, headers={"retry-after-ms": "20"})
         faults.append(busy)
     server = LocalServer(
-        folder / "server", faults=faults, edit_seconds=fleet.edit_seconds, images_per_minute=fleet.images_per_minute
+        folder / "server",
+        faults=faults,
+        edit_seconds=fleet.edit_seconds,
+        images_per_minute=fleet.images_per_minute,
+        idempotency_header=fleet.header,
     )
     with running() as postgres:
         async with server:
@@ -109,7 +114,7 @@ class FleetRun:
         fleet, began = self.fleet, time.monotonic()
         task: dict[str, Any] = {"url": self.server.url, "database": self.postgres.url(self.database)}
         task |= {"out": str(self.out), "edits": fleet.edits, "lease": fleet.lease, "page": 20}
-        task |= {"concurrency": fleet.concurrency, "max_edits": fleet.max_edits}
+        task |= {"concurrency": fleet.concurrency, "max_edits": fleet.max_edits, "header": fleet.header}
         task |= {"rate_pool": None if fleet.images_per_minute is None else POOL}
         task |= {"images_per_minute": None if fleet.is_learned else fleet.images_per_minute}
         counting = asyncio.ensure_future(self._count())
@@ -141,10 +146,16 @@ class FleetRun:
         fleet, row, made = self.fleet, self.row, dict(self.server.edits.by_prompt)
         sql = partial(self.postgres.sql, database=self.database)
         ids = {f"e{number}" for number in range(fleet.edits)}
-        row.violations += violations(made, sql, self.out, ids=ids if fleet.max_edits is None else set())
+        row.violations += violations(
+            made,
+            sql,
+            self.out,
+            ids=ids if fleet.max_edits is None else set(),
+            asked_again=fleet.header is not None,
+        )
         states = Counter(sql("select status from asyncsdk.edit").split())
         lost = self.server.edits.edits // fleet.lost + fleet.processes if fleet.lost else 0
-        most = self.in_flight + lost
+        most = self.in_flight + lost if fleet.header is None else 0  # each is asked for again by its key
         row.must(states["uncertain"] <= most, f"{states['uncertain']} are uncertain, {most} were in flight or lost")
         for copy in self.copies:
             if copy.process.returncode == -signal.SIGKILL:

@@ -1,8 +1,8 @@
 """A seeded simulation of the protocol of a shared ledger, on the pure rules that the product goes by.
 
 Workers pause, die and come back late; the database is away between any two statements, acknowledgements are lost and
-statements executed late; clocks of workers jump. `broken` names rules to break on purpose: a simulation that does not
-find that is worth nothing.
+statements executed late; clocks of workers jump. The server may know edits by their keys, for a while. `broken` names
+rules to break on purpose: a simulation that does not find that is worth nothing.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Literal
 
 from attrs import define, evolve, field
 
+from asyncsdk.images.idempotency import is_known
 from asyncsdk.images.ledger import rows
 from asyncsdk.images.ledger.rows import Changed, EditRow, Ended
 from asyncsdk.postgres.lease import LeaseTerms, Renewal, is_good, is_steady, may_take_lapsed
@@ -28,8 +29,10 @@ Broken = Literal[
     "takeover right after an outage",
     "an overwriting put",
     "limits counted per process",
+    "a key used again after the window",
 ]
 TERMS = LeaseTerms()
+WINDOW, MEMORY = 200.0, 300.0  # in which a key is used again, and for how long the server knows it
 STEPS = 260
 Answered = Literal["yes", "no", "late", "lost"]
 
@@ -49,6 +52,11 @@ class SimulatedWorker:
     stage: Literal["idle", "claiming", "claimed", "starting", "started", "sent", "ending", "ended"] = "idle"
     epoch: int = 0
     last: str = ""
+    asks: bool = False  # for an answer that was lost
+    generation: int | None = None  # of its key, if the server knows any
+    tried: float | None = None  # when that was sent first, as far as it was seen
+    is_new: bool = True  # the server did not know the key
+    started_at: float = 0.0
     asked: Callable[[], Answered] | None = None  # the statement whose answer it waits for
     answer_at: float = 0.0
     outcome: Ended | None = None
@@ -64,6 +72,7 @@ class Simulation:
     broken: Broken | None = None
     edits: int = 4
     limit: int | None = None
+    is_keyed: bool = False
     violations: list[str] = field(factory=list, init=False)
     now: float = field(default=1000.0, init=False)
     random: random.Random = field(init=False)
@@ -73,6 +82,7 @@ class Simulation:
     delayed: list[Callable[[], Answered]] = field(factory=list, init=False)
     pictures: dict[str, str] = field(factory=dict, init=False)  # by name: of which call
     calls: dict[str, int] = field(factory=dict, init=False)  # that the server may have done
+    known: dict[tuple[str, int], float] = field(factory=dict, init=False)  # keys, and when the server made an edit
     paid: dict[str, list[str]] = field(factory=dict, init=False)
     allowed: dict[str, int] = field(init=False)
     counted: int = field(default=0, init=False)
@@ -181,13 +191,18 @@ class Simulation:
                 self.violations.append(f"{name} was called lapsed, and its holder lives")
             self.table[name] = rows.lapse(row, may_take=True).row
             return
+        asks = self.is_keyed and row.status == "uncertain" and is_known(row.tried, self.now, self._window)
         is_over = row.status in {"done", "refused", "uncertain"} and row.phase is None
-        if is_over or row.phase == "started":  # of which no process asks for a claim
+        if (is_over and not asks) or row.phase == "started":  # of which no process asks for a claim
             return
         if row.phase == "claimed" and may_take and self._is_wrongly_taken(row):
             self.violations.append(f"{name} was taken from a holder that lives")
         sees, holder = (row.epoch, row.last), worker.name
         worker.edit, worker.stage, worker.is_cut, worker.last = name, "claiming", False, new
+        worker.asks, worker.tried = asks, row.tried
+        if self.is_keyed:
+            is_over = row.tried is not None and not is_known(row.tried, self.now, self._window)
+            worker.generation = row.generation + is_over
 
         def claim() -> Answered:
             current = self.table[name]
@@ -195,7 +210,10 @@ class Simulation:
             full = worker.claimed if self.broken == "limits counted per process" else self.counted
             if self.limit is not None and current.phase is None and full >= self.limit and current.last != new:
                 return "no"
-            change = rows.claim(current, seen=seen, new=new, holder=holder, now=self.now, may_take=may_take)
+            change = rows.claim(
+                current, seen=seen, new=new, holder=holder, now=self.now, may_take=may_take, asks=asks,
+                window=self._window,
+            )  # fmt: skip
             worker.claimed += change.counted
             return self._apply(name, change)
 
@@ -205,6 +223,10 @@ class Simulation:
         if self.broken == "started after the send":
             self._call(worker)
         if not is_good(worker.renewal, self.now, TERMS):
+            return
+        worker.started_at = self.now
+        if worker.asks and not is_known(worker.tried, self.now, self._window):  # it waited for too long
+            worker.outcome, worker.stage = "uncertain", "ended"
             return
         name, epoch, was, new = worker.edit, worker.epoch, worker.last, f"t{self._tries()}"
         worker.stage = "starting"
@@ -217,8 +239,9 @@ class Simulation:
                 return "no"
             is_checked = self.broken not in {"a lease renewed late", "no fencing"}
             change = rows.start(
-                row, epoch=epoch, was=was, new=new, now=self.now, is_alive=is_alive if is_checked else True
-            )
+                row, epoch=epoch, was=was, new=new, now=self.now, is_alive=is_alive if is_checked else True,
+                generation=worker.generation,
+            )  # fmt: skip
             if change.answer == "yes" and change.row is not row and not is_alive:
                 self.violations.append(f"{name} was started under a lease that had lapsed")
             return self._apply(name, change)
@@ -226,15 +249,36 @@ class Simulation:
         worker.asked, worker.last = start, new
 
     def _send(self, worker: SimulatedWorker) -> None:
+        if self.is_keyed and not self._may_send(worker):
+            worker.outcome, worker.stage, worker.is_cut = "uncertain", "ended", True
+            return
         if self.broken != "started after the send":
             self._call(worker)
         worker.stage, worker.answer_at = "sent", self.now + self.random.choice([1.0, 10.0, 100.0])
         worker.outcome = self.random.choice(["done", "done", "done", "failed", "uncertain"])
+        if worker.outcome == "failed" and (worker.asks or not worker.is_new):  # what was lost stays lost
+            worker.outcome = "uncertain"
         worker.is_cut = worker.is_cut or worker.outcome == "uncertain"
         if worker.outcome == "failed":
             self.calls[worker.edit] -= 1
+            self.known.pop((worker.edit, worker.generation or 0), None)
+
+    def _may_send(self, worker: SimulatedWorker) -> bool:
+        """Whether the lease never lapsed since the start: another may have asked for it meanwhile."""
+        is_steady_since = worker.steady_since is not None and worker.steady_since <= worker.started_at
+        return is_steady_since and is_good(worker.renewal, self.now, TERMS)
+
+    @property
+    def _window(self) -> float:
+        return 1e9 if self.broken == "a key used again after the window" else WINDOW
 
     def _call(self, worker: SimulatedWorker) -> None:
+        if worker.generation is not None:
+            key = (worker.edit, worker.generation)
+            worker.is_new = not is_known(self.known.get(key), self.now, MEMORY)
+            if not worker.is_new:
+                return
+            self.known[key] = self.now
         self.calls[worker.edit] = self.calls.get(worker.edit, 0) + 1
         if self.calls[worker.edit] > self.allowed[worker.edit]:
             self.violations.append(f"{worker.edit} was sent {self.calls[worker.edit]} times")
@@ -324,7 +368,8 @@ def search(sequences: int, *, broken: Broken | None = None, first: int = 0) -> l
     found: list[str] = []
     for seed in range(first, first + sequences):
         limit = 3 if seed % 2 else None
-        found += [f"seed {seed}: {each}" for each in Simulation(seed, broken, limit=limit).run()]
+        simulation = Simulation(seed, broken, limit=limit, is_keyed=seed % 3 == 0)
+        found += [f"seed {seed}: {each}" for each in simulation.run()]
         if broken is not None and found:
             break
     return found

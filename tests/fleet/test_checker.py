@@ -52,6 +52,18 @@ def test_a_picture_of_no_row_a_cut_one_and_a_missing_row_are_found(out: Path) ->
     assert "b is not in the table" in found(out, [DONE], {"a": 1}, ids={"a", "b"})
 
 
+@pytest.mark.parametrize(
+    ("content", "epoch", "asked_again", "is_found"),
+    [(b"...", 2, True, False), (b"other", 2, True, True), (b"...", 1, True, True), (b"...", 2, False, True)],
+)
+def test_a_picture_beside_its_own_twin_is_left_only_by_who_was_killed_before_it_was_asked_for_again(
+    out: Path, content: bytes, epoch: int, *, asked_again: bool, is_found: bool
+) -> None:
+    (out / "a-2.png").write_bytes(content + END_OF_PNG)
+    row = DONE | {"files": ["a-2.png"], "epoch": epoch}
+    assert ("pictures that no row has" in found(out, [row], {"a": 1}, asked_again=asked_again)) is is_found
+
+
 EVEN = [(number / 16, 1) for number in range(2400)]  # 960 a minute, in fractions without rounding
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from asyncsdk import Client, ConfigurationError, ImageEdit, ImageEditor, LedgerError, LimitReachedError, PostgresLedger
 from asyncsdk.images.outcome import EditOutcome
@@ -52,12 +53,14 @@ def edits_of(picture: Path, number: int) -> list[ImageEdit]:
 
 
 async def driven(
-    server: LocalServer, edits: list[ImageEdit], out: Path, url: str, dask: Any, **options: Any
+    server: LocalServer, edits: list[ImageEdit], out: Path, url: str, dask: Any, *, prices: Any = None, **options: Any
 ) -> list[EditOutcome]:
     ledger = PostgresLedger(url, terms=TERMS)
     async with (
         Client(DRIVERS_KEY, base_url=server.url) as client,
-        ImageEditor(client).edit_many(edits, out=out, ledger=ledger, dask=dask, concurrency=2, **options) as outcomes,
+        ImageEditor(client, prices=prices).edit_many(
+            edits, out=out, ledger=ledger, dask=dask, concurrency=2, **options
+        ) as outcomes,
     ):
         return [outcome async for outcome in outcomes]
 
@@ -105,6 +108,31 @@ async def test_max_edits_holds_over_all_workers_and_a_client_of_dask_is_taken_to
             assert server.edits.edits == 17
     finally:
         await asyncio.to_thread(client.close)
+
+
+async def test_a_table_of_prices_travels_and_all_workers_count_by_it(
+    cluster: DaskCluster, database_url: str, picture: Path, tmp_path: Path
+) -> None:
+    tokens = {"input": "patches", "factors": {"low": 16}}
+    image = {"input": 0, "output": 1000}  # dollars for a million tokens: an edit is 196 of them
+    entry = {"text": {"input": 0}, "image": image, "tokens": tokens, "sources": ["x"], "date": "2026-11-01"}
+    mine = tmp_path / "mine.json"
+    mine.write_text(json.dumps({"models": {"gpt-image-2": entry}}))
+    plain: Any = {"model": "gpt-image-2", "quality": "low", "size": "1024x1024"}
+    edits = [evolve(edit, **plain) for edit in edits_of(picture, 12)]
+    async with LocalServer(documented_tokens=True, edit_seconds=0.05) as server:
+        to: Any = (tmp_path / "out", database_url, cluster.address)
+        with pytest.raises(LimitReachedError, match=r"max_cost=1 is reached: \$0\.980 were spent"):
+            await driven(server, edits, *to, prices=mine, max_cost=1)
+        assert server.edits.edits == 5
+        async with Client(DRIVERS_KEY, base_url=server.url) as client:
+            ledger: Any = PostgresLedger(database_url, terms=TERMS)
+            run: Any = {"out": to[0], "ledger": ledger, "dask": to[2], "concurrency": 2}
+            async with ImageEditor(client, prices=mine).edit_many(edits, **run) as outcomes:
+                found = [(outcome.status, outcome.cost) async for outcome in outcomes]
+    assert sorted(found) == [("done", 0.196)] * 7 + [("skipped", 0.196)] * 5
+    assert outcomes.cost == pytest.approx(7 * 0.196)
+    assert outcomes.unpriced_tokens == 0
 
 
 async def test_no_key_and_no_password_is_anywhere_but_in_the_environment_of_workers(

@@ -24,7 +24,7 @@ from asyncsdk.images.batch import output
 from asyncsdk.images.batch.output import OutputLine, OutputReader, PictureBytes
 from asyncsdk.images.batch.requests import custom_id_of, line_of
 from asyncsdk.images.batch.tally import Tally
-from asyncsdk.images.batch.verdicts import LineVerdict, goes_again, verdict_of, verdict_of_none
+from asyncsdk.images.batch.verdicts import LineVerdict, verdict_of, verdict_of_none
 from asyncsdk.images.billing import is_fatal_for_run, problem_of
 from asyncsdk.models import from_json
 from asyncsdk.redaction import redactor
@@ -375,13 +375,6 @@ def test_the_reason_beside_a_response_that_is_an_error_without_a_body_is_taken()
     found = verdict(response(400) | {"error": error})
     assert (found.status, "The size is wrong." in str(found.error)) == ("refused", True)
     assert verdict(response(200) | {"error": error}).status == "uncertain"
-
-
-def test_what_failed_goes_again_until_its_third_attempt() -> None:
-    busy, blocked, lost = (verdict(fields) for fields in (response(429, refusal()), response(400, BLOCKED), {}))
-    assert [goes_again(busy, attempt) for attempt in (1, 2, 3)] == [True, True, False]
-    assert not goes_again(blocked, 1)
-    assert not goes_again(lost, 1)
 
 
 def test_each_edit_ends_once_and_a_picture_counts_more_than_an_error() -> None:

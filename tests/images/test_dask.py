@@ -16,11 +16,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncsdk import Client, ConfigurationError, ImageEdit, ImageEditor, ImageRef, LimitReachedError, PostgresLedger
+from asyncsdk import (
+    Client,
+    ConfigurationError,
+    ImageEdit,
+    ImageEditor,
+    ImageRef,
+    LimitReachedError,
+    PostgresLedger,
+    PriceTable,
+)
 from asyncsdk.cli.connect import open_client
 from asyncsdk.cli.options import Connection
 from asyncsdk.errors import AuthenticationError
 from asyncsdk.images.bulk.identity import source_digest
+from asyncsdk.images.costs.table import packaged
+from asyncsdk.images.costs.travelling import fields_of, table_of
 from asyncsdk.images.dask import driver
 from asyncsdk.images.dask.copy import key_of, ledger_of, run
 from asyncsdk.images.dask.lines import edits_of, page_of
@@ -90,6 +101,13 @@ def test_a_field_that_is_not_json_is_refused() -> None:
 
 def test_a_task_is_the_same_after_its_journey() -> None:
     assert CopyTask.of_text(task().as_text()) == task()
+
+
+@pytest.mark.parametrize("table", [packaged(), PriceTable({"mine": next(iter(packaged().models.values()))}, "code")])
+def test_a_table_of_prices_is_the_same_after_its_journey(table: PriceTable) -> None:
+    came = CopyTask.of_text(task(prices=fields_of(table)).as_text())
+    assert came.prices is not None
+    assert table_of(came.prices) == table
 
 
 def test_a_worker_with_another_version_sends_nothing_and_says_which_both_are() -> None:

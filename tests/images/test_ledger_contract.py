@@ -15,6 +15,7 @@ from asyncsdk import PostgresLedger
 from asyncsdk.errors import LedgerRewoundError
 from asyncsdk.images.bulk.policy import status_of_state
 from asyncsdk.images.ledger import ClaimLostError, Ledger
+from asyncsdk.images.ledger.claims import Wanted
 from asyncsdk.images.ledger.file import open_ledger
 from asyncsdk.images.ledger.index import Spent
 from asyncsdk.images.ledger.seen import key_of_id
@@ -42,7 +43,7 @@ class Opened:
         item = self.item(name)
         if isinstance(self.ledger, SharedLedger):
             seen = await self.ledger.look([item])
-            await self.ledger.claim([(item, name, seen.get(item))], max_edits=None, max_tokens=None)
+            await self.ledger.claim([Wanted(item, name, seen.get(item))], max_edits=None, max_tokens=None)
             self.ledger.claims[item].n = n
         await self.ledger.intend(item, id=name, n=n, source="here")
         return item
@@ -160,7 +161,7 @@ async def test_a_start_that_took_longer_than_the_lease_is_taken_back_and_made_ag
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with PostgresLedger(database_url).open(tmp_path, {}) as ledger:
-        await ledger.claim([("a", "a", None)], max_edits=None, max_tokens=None)
+        await ledger.claim([Wanted("a", "a", None)], max_edits=None, max_tokens=None)
         good = iter([False, True])
         monkeypatch.setattr(Database, "has_good_lease", property(lambda _: next(good)))
         await ledger.intend("a", id="a", n=1)
@@ -172,7 +173,7 @@ async def test_an_edit_is_not_sent_on_the_word_of_a_database_that_has_lost_commi
     database_url: str, postgres_server: PostgresServer, database: str, tmp_path: Path
 ) -> None:
     async with PostgresLedger(database_url).open(tmp_path, {}) as ledger:
-        await ledger.claim([("a", "a", None)], max_edits=None, max_tokens=None)
+        await ledger.claim([Wanted("a", "a", None)], max_edits=None, max_tokens=None)
         postgres_server.sql("update asyncsdk.ledger_worker set writes = 0", database=database)
         with pytest.raises(LedgerRewoundError):
             await ledger.intend("a", id="a", n=1)
@@ -201,7 +202,7 @@ async def test_processes_that_are_over_leave_one_row_that_counts_as_they_did(
 ) -> None:
     for name in "abc":
         async with PostgresLedger(database_url).open(tmp_path, {}) as ledger:
-            await ledger.claim([(name, name, None)], max_edits=None, max_tokens=None)
+            await ledger.claim([Wanted(name, name, None)], max_edits=None, max_tokens=None)
             await ledger.intend(name, id=name, n=1)
             await ledger.end(name, "done", id=name, usage=USAGE)
     async with PostgresLedger(database_url).open(tmp_path, {}) as ledger:
@@ -214,12 +215,14 @@ async def test_a_late_answer_ends_an_edit_that_another_has_claimed_and_not_start
 ) -> None:
     ledger = PostgresLedger(database_url)
     async with ledger.open(tmp_path, {}) as first, ledger.open(tmp_path, {}) as second:
-        await first.claim([("a", "a", None)], max_edits=None, max_tokens=None)
+        await first.claim([Wanted("a", "a", None)], max_edits=None, max_tokens=None)
         await first.intend("a", id="a", n=1)
         [seen] = (await first.look(["a"])).values()
         await first.mark_lapsed([evolve(seen, is_gone=True)])
         assert await ledger.release(["a"], force=True) == (["a"], {})
-        assert (await second.claim([("a", "a", (await second.look(["a"]))["a"])], max_edits=None, max_tokens=None)).keys
+        assert (
+            await second.claim([Wanted("a", "a", (await second.look(["a"]))["a"])], max_edits=None, max_tokens=None)
+        ).keys
         await first.end("a", "done", id="a", files=("a.png",), usage=USAGE)
         with pytest.raises(ClaimLostError):
             await second.intend("a", id="a", n=1)
@@ -250,9 +253,9 @@ async def test_a_database_of_the_version_before_is_read_as_it_is_and_brought_to_
         assert (await looked.look_up(["a"]))[0] is not None
         assert looked.spent == Spent(2, 9, 0, 9)
     async with ledger.open(tmp_path, {}) as opened:
-        granted = await opened.claim([("b", "b", None)], max_edits=None, max_tokens=None, max_cost=100, costs={"b": 60})
+        granted = await opened.claim([Wanted("b", "b", None, 60)], max_edits=None, max_tokens=None, max_cost=100)
         assert (granted.keys, granted.spent) == (frozenset({"b"}), Spent(2, 9, 0, 9))
-        held = await opened.claim([("c", "c", None)], max_edits=None, max_tokens=None, max_cost=100, costs={"c": 60})
+        held = await opened.claim([Wanted("c", "c", None, 60)], max_edits=None, max_tokens=None, max_cost=100)
         assert (held.keys, held.is_held_back, held.spent.cost) == (frozenset(), True, 60)
         await opened.intend("b", id="b", n=1)
         await opened.end("b", "done", id="b", usage=Usage(total_tokens=7), cost=40)

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import PurePosixPath
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asyncsdk.images.bulk import naming
 from asyncsdk.images.bulk.naming import Names
-from asyncsdk.images.names import LONGEST_NAME, raw_stem, safe_name, stem_problem, stems, suffix_of
+from asyncsdk.images.names import (
+    LONGEST_NAME,
+    casefolded,
+    name_digest,
+    raw_stem,
+    safe_name,
+    stem_problem,
+    stems,
+    suffix_of,
+)
 from tests.stories.pictures import png
 
 
@@ -107,6 +119,58 @@ def test_the_numbers_of_several_pictures_are_names_too() -> None:
     assert names.reserve("b.1", 1, 1) is None
     assert names.reserve("b", 2, 1) is not None
     assert names.reserve("b", 1, 1) is None
+
+
+@given(st.lists(st.tuples(st.text("aAbß.1", min_size=1, max_size=3), st.integers(1, 3)), max_size=40))
+def test_names_are_given_as_a_set_of_them_would(wanted: list[tuple[str, int]]) -> None:
+    names, taken = Names(), dict[str, int]()
+    for place, (name, pictures) in enumerate(wanted, 1):
+        if stem_problem(safe_name(name)) is not None:
+            continue
+        keys = [casefolded(stem) for stem in stems(safe_name(name), pictures)]
+        before = next((taken[key] for key in keys if key in taken), None)
+        problem = names.reserve(name, pictures, place)
+        assert (problem is None) == (before is None)
+        assert before is None or f"which line {before} has too" in (problem or "")
+        taken |= {} if problem else dict.fromkeys(keys, place)
+    assert all(key in names for key in taken)
+
+
+def test_names_whose_digests_begin_alike_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(naming, "name_digest", lambda stem: bytes(8) + name_digest(stem)[8:])
+    names = Names()
+    assert [names.reserve(f"row {number}", 1, number) for number in range(1, 101)] == [None] * 100
+    for number in range(1, 101):
+        assert f"which line {number} has too" in (names.reserve(f"ROW {number}", 1, 200) or "")
+    assert "row 101" not in names
+
+
+@pytest.mark.parametrize("line", [(1 << 31) - 1, 1 - (1 << 31), 1, -1])
+def test_the_line_that_has_a_name_is_told(line: int) -> None:
+    names = Names()
+    assert names.reserve("a", 1, line) is None
+    told = f"line {line}" if line > 0 else f"edit {-line}"
+    assert f"line 3 has the id 'A', which {told} has too" in (names.reserve("A", 1, 3) or "")
+
+
+@pytest.mark.parametrize("line", [1 << 31, -(1 << 31), 1 << 70, "7", 1.5])
+def test_a_line_that_is_not_one_takes_a_name_too(line: Any) -> None:
+    names = Names()
+    assert names.reserve("a", 1, line) is None
+    assert names.reserve("b", 1, 2) is None
+    assert "line 3 has the id 'A', which another edit has too" in (names.reserve("A", 1, 3) or "")
+    assert "has the id 'b', which line 2 has too" in (names.reserve("b", 1, line) or "")
+
+
+def test_a_name_that_is_taken_needs_twenty_bytes_at_most() -> None:
+    tracemalloc.start()
+    names = Names()
+    before = tracemalloc.get_traced_memory()[0]
+    assert all(names.reserve(f"row {number}", 1, number) is None for number in range(1, 100_001))
+    grown = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert names.reserve("ROW 77777", 1, 1) is not None
+    assert grown <= 20 * 100_000
 
 
 def test_the_suffix_is_of_what_the_bytes_are() -> None:

@@ -85,13 +85,15 @@ async def test_an_older_schema_is_brought_to_this_version(
     postgres_server: PostgresServer, database: str, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await write(database_url, opened())
-    step = "create table asyncsdk.later (); insert into asyncsdk.schema_version (version) values (6)"
+    step = "create table asyncsdk.later (); insert into asyncsdk.schema_version (version) values (7)"
     for module in (connection, faults):
-        monkeypatch.setattr(module, "VERSION", 6)
-    monkeypatch.setattr(connection, "schema_steps", lambda made, _: [step] if made == 5 else [])
+        monkeypatch.setattr(module, "VERSION", 7)
+    monkeypatch.setattr(connection, "schema_steps", lambda made, _: [step] if made == 6 else [])
     async with PostgresJournal(database_url).claim(KEY) as log:
         assert log.records == (opened(),)
-    assert postgres_server.sql("select version from asyncsdk.schema_version", database=database) == "1\n2\n3\n4\n5\n6"
+    assert (
+        postgres_server.sql("select version from asyncsdk.schema_version", database=database) == "1\n2\n3\n4\n5\n6\n7"
+    )
     assert postgres_server.sql("select count(*) from asyncsdk.later", database=database) == "0"
 
 
@@ -112,4 +114,4 @@ def test_each_statement_says_its_law() -> None:
         assert top[0].startswith("-- "), path.name
         comment = [line for line in top if line.startswith("--")]
         assert any(line.startswith("-- Law: ") for line in comment), path.name
-    assert len(list(folder.glob("*.sql"))) == 62
+    assert len(list(folder.glob("*.sql"))) == 64

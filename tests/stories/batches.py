@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterable, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ def edits(count: int, **fields: Any) -> list[ImageEdit]:
 
 
 async def batch(
-    editor: ImageEditor, jobs: Iterable[ImageEdit], out: Path, **options: Any
+    editor: ImageEditor, jobs: Iterable[ImageEdit] | AsyncIterable[ImageEdit], out: Path, **options: Any
 ) -> tuple[dict[str, EditOutcome], BatchOutcomes]:
     """A call of `edit_batch`: its outcomes by id, and the object that gave them."""
     async with editor.edit_batch(jobs, out=out, **{"poll": POLL} | options) as outcomes:

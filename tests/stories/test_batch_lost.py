@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from asyncsdk import APIStatusError, Client, ImageEditor, QuotaExceededError
+from asyncsdk import APIStatusError, Client, ImageEdit, ImageEditor, QuotaExceededError
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.timing import Timing
 from tests.stories.batches import QUICK, batch, direct, edits, ended, message, only, ours, statuses
@@ -68,6 +68,51 @@ async def test_a_batch_that_is_never_listed_leaves_its_edits_uncertain_and_nothi
             assert statuses(await direct(editor, edits(6), out)) == statuses(again)
         assert creates(server) == 2
         assert max(server.edits.by_prompt.values()) == 1
+
+
+@pytest.mark.parametrize(
+    ("number", "other"),
+    [
+        (1, {"bytes": 5}),
+        (1, {"purpose": "batch"}),
+        (2, {"bytes": 5}),
+        (2, {"purpose": "vision"}),
+        (2, {"object": "upload"}),
+        (2, {"id": ""}),
+    ],
+)
+async def test_an_answer_that_is_of_another_file_is_not_used(
+    editor: ImageEditor, server: LocalServer, out: Path, number: int, other: dict[str, object]
+) -> None:
+    """The first file is a picture, the second one has the lines of a batch."""
+    body = {"id": "file-of-another", "object": "file", "created_at": 1, "purpose": ["vision", "batch"][number - 1]}
+    server.inject(Fault("files.create", "answer", status=200, body=body | other, nth=number))
+    found, _ = await batch(editor, edits(3), out)
+    assert statuses(found) == only("done", 3)
+    assert server.calls["files.create"] == 3
+
+
+@pytest.mark.parametrize("same", ["filename", "id"])
+async def test_the_answer_to_an_earlier_upload_of_ours_is_not_used(
+    editor: ImageEditor, server: LocalServer, out: Path, same: str
+) -> None:
+    first = edits(3)
+    body = {"object": "file", "created_at": 1, "purpose": "batch", "id": "file-of-another"}
+
+    async def late() -> AsyncIterator[ImageEdit]:
+        yield first[0]
+        yield first[1]  # with which the file of the first is full
+        async with asyncio.timeout(20):
+            while not server.batches:
+                await asyncio.sleep(0.01)
+        [file] = [file for file in server.files if file.filename.endswith("jsonl")]
+        again = body | {same: getattr(file, same)}
+        server.inject(Fault("files.create", "answer", status=200, body=again))
+        yield first[2]
+
+    found, _ = await batch(editor, late(), out, batch_size=1)
+    assert statuses(found) == only("done", 3)
+    assert len({each.input_file_id for each in server.batches}) == len(server.batches) == 3
 
 
 async def test_a_list_that_is_slow_is_read_to_its_end_before_a_batch_is_called_lost(

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
+import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from asyncsdk import Client, EditOutcome, ImageEditor, LimitReachedError, PostgresLedger
+from asyncsdk.images.batch import shared_memory
 from asyncsdk.images.batch.rows import BatchRow
 from asyncsdk.images.batch.shared_memory import SharedBatches
 from asyncsdk.images.ledger.book import BatchRecord
+from asyncsdk.images.ledger.progress import LedgerProgress
 from asyncsdk.postgres.lease import LeaseTerms
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.timing import Timing
-from tests.stories.batches import QUICK, batch, direct, edits, ended, message, only, ours, statuses
+from tests.postgres.server import PostgresServer
+from tests.stories.batches import POLL, QUICK, batch, direct, edits, ended, message, only, ours, statuses
 
 SHORT = LeaseTerms(lease=1.0, renew_every=0.3)
 Ledgers = Callable[[], PostgresLedger]
@@ -66,6 +72,7 @@ async def test_four_copies_send_each_edit_once_and_report_all(
     assert all(set(each) == set(only("done", 24)) for each in found)
     totals = Counter(status for each in found for status in statuses(each).values())
     assert totals == {"done": 24, "skipped": 72}
+    assert all(outcome.cost for each in found for outcome in each.values())
     assert set(server.edits.by_prompt.values()) == {1}
     assert len(server.edits.by_prompt) == 24
     assert ours(server) == []
@@ -84,6 +91,36 @@ async def test_direct_and_batched_copies_leave_each_other_s_edits_alone(
     assert sorted(statuses(found).values()) == ["done"] * 5 + ["skipped"]
     assert set(server.edits.by_prompt.values()) == {1}
     assert ours(server) == []
+
+
+async def test_edits_in_batches_are_counted_as_such_and_not_as_those_of_other_copies(
+    editor: ImageEditor, out: Path, ledger: Ledgers
+) -> None:
+    await batch(editor, edits(3), out, ledger=ledger(), detach=True)
+    async with asyncio.timeout(20), ledger().open(out, {}) as opened:
+        assert opened.whole is not None
+        while (progress := opened.whole.look()) is None:
+            await asyncio.sleep(0.01)
+    assert progress == LedgerProgress(batched=3, copies=1)
+    assert progress.known == 3
+
+
+@pytest.mark.parametrize("leaving", ["stop", "break"])
+async def test_a_call_that_is_stopped_or_left_in_the_middle_of_a_page_comes_to_its_end(
+    editor: ImageEditor, server: LocalServer, out: Path, ledger: Ledgers, leaving: str
+) -> None:
+    await direct(editor, edits(20), out, ledger=ledger())
+    tasks, sent = asyncio.all_tasks(), server.edits.edits
+    async with asyncio.timeout(20):
+        async with editor.edit_batch(edits(25), out=out, ledger=ledger(), poll=POLL) as outcomes:
+            found = [(await anext(outcomes)).id for _ in range(3)]
+            if leaving == "stop":
+                outcomes.stop()
+                found += [outcome.id async for outcome in outcomes]
+    given = outcomes.counts.total() - len(outcomes.abandoned)
+    assert found == [f"e{number}" for number in range(1, given + 1)]
+    assert given <= 3 + 1  # one was on its way
+    assert (asyncio.all_tasks(), server.edits.edits, ours(server)) == (tasks, sent, [])
 
 
 async def test_a_copy_that_is_gone_leaves_its_batches_to_another(
@@ -180,3 +217,98 @@ async def test_a_limit_on_edits_counts_those_in_batches(
         await collect()
     assert sorted(statuses(found).values()) == ["done"] * 3
     assert server.edits.edits == 3
+
+
+async def test_a_picture_that_is_deleted_now_is_uploaded_again_by_a_copy_that_begins_meanwhile(
+    editor: ImageEditor, server: LocalServer, out: Path, ledger: Ledgers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delete, later = Client.delete_files, list[asyncio.Task[Any]]()
+
+    async def deleting(client: Client, files: Any, **options: Any) -> Any:
+        if not later:
+            more = [evolve(edit, id=f"{edit.id} later") for edit in edits(2)]
+            later.append(asyncio.create_task(batch(editor, more, out, ledger=ledger())))
+            async with asyncio.timeout(20):
+                while len(server.batches) < 2:
+                    await asyncio.sleep(0.01)
+        return await delete(client, files, **options)
+
+    monkeypatch.setattr(Client, "delete_files", deleting)
+    found, _ = await batch(editor, edits(3), out, ledger=ledger())
+    assert statuses(found) == only("done", 3)
+    again, _ = await later[0]
+    assert set(statuses(again).values()) == {"done"}
+    uploads = [request for request in server.requests if request.route == "files.create"]
+    assert len(uploads) == 4, "the picture twice, and two files with lines"
+    assert ours(server) == []
+
+
+async def test_a_picture_is_not_spare_that_a_batch_needs_of_which_the_last_copy_has_not_read(
+    out: Path, ledger: Ledgers
+) -> None:
+    async with ledger().open(out, {}) as one:
+        slept, last = SharedBatches(one), SharedBatches(one)
+        await slept.note({"t": "uploaded", "digest": "d", "file": "file-p"})
+        await last.refresh()
+        spare = last.book.stock.deletable(now=0.0)
+        await slept.note({"t": "needs", "batch": "b", "files": ["file-p"]})
+        assert not await last.set_aside(spare)
+        assert last.book.stock.deletable(now=0.0) == []
+        await slept.note({"t": "withdrawn", "batch": "b"})
+        await last.refresh()
+        assert await last.set_aside(last.book.stock.deletable(now=0.0))
+
+
+async def test_what_closed_batches_needed_is_forgotten(
+    editor: ImageEditor, out: Path, database_url: str, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger, database = PostgresLedger(database_url, terms=SHORT), database_url.rpartition("/")[2].partition("?")[0]
+    monkeypatch.setattr(shared_memory, "LEAST_FACTS", 0)
+    monkeypatch.setattr(shared_memory, "REPEATED_SECONDS", 0.0)
+    jobs = edits(9)
+    for count in (3, 6, 9):
+        found, outcomes = await batch(editor, jobs[:count], out, ledger=ledger, batch_size=1)
+        assert sorted(statuses(found).values()) == ["done"] * 3 + ["skipped"] * (count - 3)
+        assert [each.number for each in outcomes.batches] == list(range(count - 2, count + 1))
+        kinds = postgres_server.sql("select fact->>'t' from asyncsdk.batch_fact order by number", database=database)
+        assert kinds.split() == ["afresh", "batches", "swept"]
+
+
+async def test_a_copy_that_is_behind_begins_again_with_what_the_facts_were_replaced_by(
+    out: Path, ledger: Ledgers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_memory, "LEAST_FACTS", 0)
+    async with ledger().open(out, {}) as one, ledger().open(out, {}) as two:
+        first, second = SharedBatches(one), SharedBatches(two)
+        await first.note({"t": "batches", "token": "abc"})
+        creating = {
+            "t": "creating",
+            "batch": "b",
+            "number": 1,
+            "model": "m",
+            "edits": 1,
+            "input": "file-1",
+            "since": 1.0,
+        }
+        await first.note(*({"t": "uploaded", "digest": f"d{number}", "file": f"file-p{number}"} for number in range(9)))
+        await first.note(creating, {"t": "tried", "item": "x"}, {"t": "tried", "item": "x"})
+        await second.refresh()
+        assert list(second.book.open) == ["b"]
+        given = json.dumps([{"t": "tried", "item": "y"}])
+        once = uuid.uuid4()
+        await one.database.run("batch_note", once, given, 0, None, "[]", lock="ledger_lock")
+        await first.note({"t": "closed", "batch": "b"}, *({"t": "removed", "file": f"file-p{n}"} for n in range(8)))
+        await first.compact()
+        await second.refresh()
+        assert (list(second.book.open), dict(second.book.files)) == ([], {"file-1": None})
+        assert (second.book.tries, second.book.last, second.book.is_swept) == ({"x": 2, "y": 1}, 1, False)
+        assert [each.file_id for each in second.book.stock.pictures()] == ["file-p8"]
+        await one.database.run("batch_note", once, given, 0, None, "[]", lock="ledger_lock")  # its answer was lost
+        anew = SharedBatches(two)
+        await anew.refresh()
+        assert anew.book.tries == {"x": 2, "y": 1}
+        before = anew._facts  # noqa: SLF001 - nothing is replaced that was not read
+        await first.note({"t": "tried", "item": "z"})
+        await second.compact()
+        await anew.refresh()
+        assert (anew._facts - before, anew.book.tries["z"]) == (1, 1)  # noqa: SLF001

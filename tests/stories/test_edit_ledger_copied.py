@@ -23,6 +23,7 @@ from asyncsdk import (
 )
 from asyncsdk.images.costs.money import NANOS
 from asyncsdk.images.ledger import ClaimLostError, copying
+from asyncsdk.images.ledger.claims import Wanted
 from asyncsdk.images.ledger.copying import CopiedLedger, copy_ledger
 from asyncsdk.images.ledger.file import FileLedger, open_ledger
 from asyncsdk.images.ledger.shared import SharedLedger
@@ -353,7 +354,7 @@ async def test_into_itself_it_is_refused(editor: ImageEditor, tmp_path: Path, da
 async def hold(url: str, tmp_path: Path, *, started: bool) -> SharedLedger:
     """A process that claims an edit, perhaps starts it, and is then paused for longer than its lease."""
     async with PostgresLedger(url, terms=SHORT).open(tmp_path, {}) as ledger:
-        await ledger.claim([("row 1", "Row 1", None)], max_edits=None, max_tokens=None, costs={"row 1": 70})
+        await ledger.claim([Wanted("row 1", "Row 1", None, 70)], max_edits=None, max_tokens=None)
         if started:
             await ledger.intend("row 1", id="Row 1", n=1)
         ledger.claims, claims = {}, ledger.claims  # it gives nothing back

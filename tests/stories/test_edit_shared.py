@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import frozen
+from attrs import field, frozen
 
 from asyncsdk import (
     EditError,
@@ -21,11 +21,16 @@ from asyncsdk import (
     LedgerBusyError,
     LedgerRewoundError,
     LimitReachedError,
+    Outcomes,
     PostgresLedger,
 )
 from asyncsdk.clock import boot_time
+from asyncsdk.images.bulk import shared_intake
+from asyncsdk.images.bulk.identity import source_digest
+from asyncsdk.images.ledger.claims import Wanted
 from asyncsdk.images.ledger.shared import SharedLedger
 from asyncsdk.postgres.lease import LeaseTerms
+from asyncsdk.postgres.statements import schema_script
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.uploads.journal.postgres import PostgresJournal
 from asyncsdk.version import __version__
@@ -177,7 +182,7 @@ async def test_exactly_as_many_are_sent_though_a_killed_process_had_claimed_some
 ) -> None:
     ledger = PostgresLedger(fleet.url, terms=SHORT)
     async with ledger.open(tmp_path, {}) as killed:
-        wanted = [(f"x{number}", f"x{number}", None) for number in range(3)]
+        wanted = [Wanted(f"x{number}", f"x{number}", None) for number in range(3)]
         await killed.claim(wanted, max_edits=5, max_tokens=None)
         killed.claims.clear()
     with pytest.raises(LimitReachedError, match="max_edits=5 is reached: 5 edits were sent"):
@@ -204,6 +209,194 @@ async def test_an_edit_whose_answer_was_lost_is_uncertain_for_all(
     shown = await ledger.show()
     assert shown is not None
     assert shown["edits"] == 2
+
+
+async def test_what_ended_before_counts_as_it_is_given_and_a_stop_does_not_come_to_the_rest(fleet: Fleet) -> None:
+    edits = [job(number) for number in range(30)]
+    await run(fleet.editor, edits, out=fleet.out, ledger=fleet.url)
+    async with fleet.editor.edit_many(edits, out=fleet.out, ledger=fleet.url) as outcomes:
+        given = [(await anext(outcomes)).id for _ in range(3)]
+        assert (given, outcomes.counts) == (["Row 0", "Row 1", "Row 2"], {"skipped": 3})
+        outcomes.stop()
+        assert [outcome async for outcome in outcomes] == []
+    assert (outcomes.counts, outcomes.abandoned) == ({"skipped": 3}, ())
+
+
+async def test_what_ended_before_is_given_page_by_page_and_one_page_is_read_ahead_at_most(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_intake, "PAGE", 20)
+    edits, read, turns = [job(number) for number in range(100)], 0, 0
+    await run(fleet.editor, edits, out=fleet.out, ledger=fleet.url)
+
+    def counted() -> Iterator[ImageEdit]:
+        nonlocal read
+        for edit in edits:
+            read += 1
+            yield edit
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    async with fleet.editor.edit_many(counted(), out=fleet.out, ledger=fleet.url) as outcomes:
+        found = [(await anext(outcomes)).status]
+        await asyncio.sleep(0.2)
+        assert read == 20
+        counting = asyncio.ensure_future(count_turns())
+        found += [(await anext(outcomes)).status for _ in range(19)]
+        assert (turns, read) == (0, 20)
+        counting.cancel()
+        found += [outcome.status async for outcome in outcomes]
+    assert found == ["skipped"] * 100
+
+
+@frozen
+class Source:
+    """Edits of an asynchronous iterable, and whether it was closed."""
+
+    edits: list[ImageEdit]
+    closed: list[bool] = field(factory=list)
+
+    async def walk(self) -> AsyncIterator[ImageEdit]:
+        try:
+            for edit in self.edits:
+                yield edit
+        finally:
+            self.closed.append(True)
+
+
+@pytest.mark.parametrize("leaving", ["break", "cancel", "stop"])
+async def test_a_run_that_is_left_in_the_middle_of_a_page_leaves_nothing_behind(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch, leaving: str
+) -> None:
+    monkeypatch.setattr(shared_intake, "PAGE", 10)
+    source = Source([job(number) for number in range(40)])
+    await run(fleet.editor, source.edits, out=fleet.out, ledger=fleet.url)
+    tasks, at_13 = asyncio.all_tasks(), asyncio.Event()
+
+    async def leave() -> Outcomes:
+        async with fleet.editor.edit_many(source.walk(), out=fleet.out, ledger=fleet.url) as outcomes:
+            for _ in range(13):
+                await anext(outcomes)
+            if leaving == "cancel":
+                at_13.set()
+                await asyncio.Event().wait()
+            if leaving == "stop":  # and not iterated any more
+                outcomes.stop()
+        return outcomes
+
+    async with asyncio.timeout(20):
+        leaver = asyncio.ensure_future(leave())
+        if leaving == "cancel":
+            await at_13.wait()
+            leaver.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await leaver
+        else:
+            outcomes = await leaver
+            assert (outcomes.counts, outcomes.abandoned) == ({"skipped": 13}, ())
+    assert source.closed == [True]
+    assert asyncio.all_tasks() == tasks
+
+
+async def test_a_run_that_halts_in_the_middle_of_a_page_gives_what_was_in_flight_and_says_why(
+    fleet: Fleet, server: LocalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_save(*_: Any) -> None:
+        raise ValueError("no")
+
+    monkeypatch.setattr(shared_intake, "PAGE", 10)
+    edits = [job(number) for number in range(40)]
+    await run(fleet.editor, [*edits[:7], *edits[10:]], out=fleet.out, ledger=fleet.url)
+    server.inject(Fault("edit", "stall", seconds=0.5, every=1, times=3))
+    found = list[str]()
+    async with (
+        asyncio.timeout(20),
+        fleet.editor.edit_many(edits, out=fleet.out, ledger=fleet.url, save=no_save) as outcomes,
+    ):
+        found += [(await anext(outcomes)).id for _ in range(8)]
+        assert found[-1] == "Row 10"
+        while outcomes.counts.total() < 8 + 3:
+            await asyncio.sleep(0.01)
+        found += [(await anext(outcomes)).id for _ in range(3)]
+        with pytest.raises(EditError, match="`save` failed for 3 paid edits in a row"):
+            await anext(outcomes)
+    assert sorted(found[8:]) == ["Row 7", "Row 8", "Row 9"]
+    assert (outcomes.counts.total(), outcomes.abandoned) == (11, ())
+
+
+async def test_a_page_has_what_ended_and_what_is_sent(fleet: Fleet, server: LocalServer) -> None:
+    edits = [job(number) for number in range(12)]
+    await run(fleet.editor, edits[::2], out=fleet.out, ledger=fleet.url)
+    twice = [*edits, job(99, id="row 3")]
+    plan = await fleet.editor.plan(twice, out=fleet.out, ledger=fleet.url)
+    assert (plan.done, plan.to_send, len(plan.problems)) == (6, 6, 1)
+    async with fleet.editor.edit_many(twice, out=fleet.out, ledger=fleet.url) as outcomes:
+        ended = [(outcome.id, outcome.status) async for outcome in outcomes]
+    assert ended[:7] == [*((f"Row {number}", "skipped") for number in range(0, 12, 2)), ("row 3", "refused")]
+    assert sorted(ended[7:]) == sorted((f"Row {number}", "done") for number in range(1, 12, 2))
+    assert outcomes.counts == {"skipped": 6, "refused": 1, "done": 6}
+    assert server.edits.edits == 12
+
+
+async def test_what_is_done_is_seen_in_a_schema_without_costs_and_in_the_same_one_once_it_has_them(
+    fleet: Fleet, server: LocalServer
+) -> None:
+    fleet.sql(schema_script(3))
+    fleet.sql(
+        "insert into asyncsdk.edit (key, id, status, at, run, source, usage, epoch, holder, try) values "
+        "('row 1', 'Row 1', 'done', now(), 1, 'x', '{\"total_tokens\": 9}', 1, gen_random_uuid(), gen_random_uuid())"
+    )
+    opened = PostgresLedger(fleet.url)
+    plan = await fleet.editor.plan([job(1), job(2)], out=fleet.out, ledger=opened)
+    assert (plan.done, plan.to_send) == (0, 2)
+    fleet.sql(f"update asyncsdk.edit set source = '{source_digest(job(1))}'")
+    plan = await fleet.editor.plan([job(1), job(2)], out=fleet.out, ledger=opened)
+    assert (plan.done, plan.to_send) == (1, 1)
+    assert fleet.sql("select max(version) from asyncsdk.schema_version") == "3"
+    found = await run(fleet.editor, [job(1), job(2)], out=fleet.out, ledger=opened)
+    assert {each.id: (each.status, each.cost) for each in found.values()} == {
+        "Row 1": ("skipped", None),
+        "Row 2": ("done", found["Row 2"].cost),
+    }
+    assert found["Row 2"].cost is not None
+    fleet.sql("update asyncsdk.edit set cost = 5000000000 where key = 'row 1'")
+    again = await run(fleet.editor, [job(1), job(2)], out=fleet.out, ledger=opened)
+    assert [(each.status, each.cost) for each in again.values()] == [
+        ("skipped", 5.0),
+        ("skipped", found["Row 2"].cost),
+    ]
+    assert server.edits.edits == 1
+
+
+@pytest.mark.parametrize("limits", [{}, {"max_cost": 5}])
+@pytest.mark.parametrize("number", [10**12, -(10**12), "3", 2.5])
+async def test_a_number_of_pictures_that_none_has_is_refused_and_the_other_edits_are_sent(
+    fleet: Fleet, server: LocalServer, number: Any, limits: dict[str, Any]
+) -> None:
+    edits = [job(each, quality="low", n=number if each == 2 else None) for each in (1, 2, 3)]
+    assert (await fleet.editor.plan(edits, out=fleet.out, ledger=fleet.url, **limits)).to_send == 2
+    found = await run(fleet.editor, edits, out=fleet.out, ledger=fleet.url, **limits)
+    assert {name: outcome.status for name, outcome in found.items()} == {
+        "Row 1": "done",
+        "Row 2": "refused",
+        "Row 3": "done",
+    }
+    assert server.edits.edits == 2
+
+
+@pytest.mark.parametrize("is_checked", [True, False])
+async def test_fields_that_are_not_to_be_checked_are_left_to_the_server(
+    fleet: Fleet, server: LocalServer, *, is_checked: bool
+) -> None:
+    odd = job(1, background="transparent", output_format="jpeg")
+    plan = await fleet.editor.plan([odd], out=fleet.out, ledger=fleet.url, check=is_checked)
+    assert plan.to_send == (0 if is_checked else 1)
+    await run(fleet.editor, [odd], out=fleet.out, ledger=fleet.url, check=is_checked)
+    assert server.calls.get("edit", 0) == (0 if is_checked else 1)
 
 
 async def test_a_copy_stops_all_copies(fleet: Fleet, server: LocalServer) -> None:
@@ -413,7 +606,7 @@ async def test_all_of_a_process_have_two_connections_and_what_is_over_holds_noth
             edits = [job(1)]
             await stack.enter_async_context(fleet.editor.edit_many(edits, out=fleet.out, ledger=ledger))
         async with ledger.open(tmp_path, alike) as over:
-            await over.claim([("a", "a", None)], max_edits=None, max_tokens=None)
+            await over.claim([Wanted("a", "a", None)], max_edits=None, max_tokens=None)
             await asyncio.sleep(2 * SHORT.renew_every)
             count = "select count(*) from pg_stat_activity where application_name = 'asyncsdk' and datname = "
             assert int(fleet.sql(f"{count} current_database()")) == 2

@@ -22,7 +22,6 @@ _RATE = "edits in batches have a rate of their own, which the server keeps"
 _DIRECT = {  # of a run in batches there is no such thing, and why
     "images_per_minute": _RATE,
     "rate_pool": _RATE,
-    "max_cost": "what is in batches is not counted in dollars before it is done; --max-edits and --max-tokens are",
     "verify": "what is done is not compared again by edits in batches",
     "idempotency_header": "a batch has no such header",
     "dask": "a batch needs no workers: the server makes its edits",

@@ -62,11 +62,15 @@ class RunView:
 
 
 def of_whole(moment: Moment) -> list[str]:
-    """How far all copies are: `4 copies: 5,210 done`, `3 maybe charged`, `32 with other copies`, `54,763 waiting`."""
+    """How far all copies are: `4 copies: 5,210 done`, `3 maybe charged`, `32 with other copies`, `54,763 waiting`.
+
+    Edits in batches are nobody's: whichever copy sees their batch end records them.
+    """
     whole = moment.whole
     if whole is None:
         return []
     ends = {"done": whole.done, "refused": whole.refused, "failed": whole.failed, "uncertain": whole.uncertain}
+    ends |= {"batched": whole.batched}
     waiting = whole.free + (0 if moment.total is None else max(0, moment.total - whole.known))
     known = [*counted(ends), *([f"{whole.held:,} with other copies"] if whole.held else [])]
     known += [f"{waiting:,} waiting"] if waiting else []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from heapq import nlargest
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from asyncsdk.cli.options import Mode
 from asyncsdk.cli.output import Out, complain
 from asyncsdk.client import Client
 from asyncsdk.errors import InvalidEditError
+from asyncsdk.images.batch.requests import NOT_IN_BATCHES, require_batchable
 from asyncsdk.images.bulk.preview import EditPlan
 from asyncsdk.images.costs.money import CostRange
 from asyncsdk.images.edit import ImageEdit
@@ -123,7 +125,7 @@ class DryRun:
 
     def forecast(self, plan: EditPlan | None) -> Forecast:
         """What the plan and the rows mean for a run."""
-        problems, names, rows = Summary(), list[str](), self.rows
+        problems, names, unbatchable, rows = Summary(), list[str](), Counter[str](), self.rows
         if self._only in {None, "refused"}:  # the run is about others
             problems.counts.update({"malformed": len(rows.bad), "left out": len(rows.left_out)})
             names += [f"{path}:{row.line}" for path, row in rows.bad] + [str(left.path) for left in rows.left_out]
@@ -131,10 +133,9 @@ class DryRun:
             reason = reason_in_words(outcome)
             problems.add(outcome.status, outcome.problem, reason=reason)
             names.append(outcome.id if outcome.is_gone else f"{outcome.id} ({reason})")
-        batches: int | None = None
-        unbatchable: Mapping[str, int] = {}
-        if self.in_batches is not None:
-            batches, unbatchable = batches_of(rows.edits(), self.in_batches["batch_size"])
+            if reason == NOT_IN_BATCHES:
+                unbatchable[str(outcome.error).removesuffix(" Nothing was sent.")] += 1
+        batches = None if self.in_batches is None else batches_of(rows.edits(), self.in_batches["batch_size"])
         return Forecast(
             edits=rows.edits_in_all if plan is None else plan.sent,
             pictures=0 if plan is None else plan.pictures,
@@ -160,23 +161,20 @@ class DryRun:
             view = CheckingView(lambda: checking.taken, self.rows.edits_in_all)
             with choose(self.mode, view, quiet=shape.quiet, verbose=shape.verbose):
                 limits = {name: self.limits[name] for name in _PLANNED}
-                return await editor.plan(checking.edits(), **place, **self.request, **limits)
+                in_batches = self.in_batches is not None
+                return await editor.plan(checking.edits(), batch=in_batches, **place, **self.request, **limits)
 
 
-def batches_of(edits: Iterable[ImageEdit], size: int | None) -> tuple[int, Mapping[str, int]]:
-    """How many batches all edits make that can be in one, and why others can't, with how many there are of each."""
+def batches_of(edits: Iterable[ImageEdit], size: int | None) -> int:
+    """How many batches all edits make that can be in one."""
     from asyncsdk.images.batch.cutting import MOST_LINES, Cutter, expected_output
-    from asyncsdk.images.batch.requests import require_batchable
 
-    cutter, numbers, reasons = Cutter(most_lines=size or MOST_LINES), set[int](), Counter[str]()
+    cutter, numbers = Cutter(most_lines=size or MOST_LINES), set[int]()
     for edit in edits:
-        try:
+        with suppress(InvalidEditError):
             require_batchable(edit)
-        except InvalidEditError as error:
-            reasons[str(error).removesuffix(" Nothing was sent.")] += 1
-        else:
             numbers.add(cutter.place(edit.model or "", 0, expected_output(edit))[0].number)
-    return len(numbers), reasons
+    return len(numbers)
 
 
 def reason_in_words(outcome: EditOutcome) -> str:

@@ -135,7 +135,7 @@ def _remarks(plan: EditPlan, forecast: Forecast) -> list[str]:
         verb = "is" if plan.equal == 1 else "are"
         lines.append(f"{plan.equal:,} {verb} equal to another: each is sent and paid.")
     for why, count in forecast.unbatchable.items():
-        lines.append(f"Of all rows {count:,} can't be in a batch, and {'is' if count == 1 else 'are'} refused: {why}")
+        lines.append(f"{count:,} can't be in a batch, and {'is' if count == 1 else 'are'} refused: {why}")
     return lines
 
 

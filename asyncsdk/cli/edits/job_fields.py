@@ -80,7 +80,7 @@ def as_meant(name: str, value: Any) -> Any:
 
 def picture_misfit(value: Any) -> str | None:
     """What is wrong with one picture as it is written; None if nothing is. Whether its URL can be used is not asked."""
-    if isinstance(value, Mapping) and set(value) <= set(REFERENCES):
+    if not isinstance(value, str) and isinstance(value, Mapping) and set(value) <= set(REFERENCES):
         named = [each for each in value.values() if each is not None]
         wrong = [each for each in named if not isinstance(each, str) or not each]
         if wrong:

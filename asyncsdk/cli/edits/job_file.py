@@ -14,9 +14,9 @@ from attrs import evolve, frozen
 from asyncsdk.api import ImageRef
 from asyncsdk.cli.edits.job_fields import IGNORED, KNOWN, OVERLAYS, VALUES, as_meant, picture_misfit
 from asyncsdk.cli.edits.job_table import ignored_columns, near_field, table_rows
-from asyncsdk.cli.edits.job_text import BadRow, NumberedRow, document_rows, json_rows
+from asyncsdk.cli.edits.job_text import EVERY, BadRow, NumberedRow, document_rows, json_rows
 from asyncsdk.errors import ConfigurationError
-from asyncsdk.images.edit import ImageEdit, address_of
+from asyncsdk.images.edit import ImageEdit, Pictures, address_of
 from asyncsdk.remote.address import RemoteAddress, local_path, remote_address
 
 TABLES = frozenset({".csv", ".tsv"})
@@ -43,8 +43,10 @@ def foreign_file(suffix: str) -> str | None:
     return _instead(_FOREIGN_SUFFIXES.get(suffix))
 
 
-def rows_of_text(data: bytes, *, suffix: str, known: Collection[str]) -> Iterator[NumberedRow]:
+def rows_of_text(data: bytes, *, suffix: str, known: Collection[str], part: slice = EVERY) -> Iterator[NumberedRow]:
     """The rows of a file that ends with `suffix`; `known` are the fields that the columns of a table may be.
+
+    `part` are the numbers of those that are wanted.
 
     Raises ValueError for a file that can't be read: not text, or a header without a picture or with a misspelt field.
     """
@@ -53,9 +55,11 @@ def rows_of_text(data: bytes, *, suffix: str, known: Collection[str]) -> Iterato
         raise ValueError(_instead(foreign))
     with _decoding(suffix):
         if suffix in TABLES:
-            yield from table_rows(data, suffix=suffix, known=known)
+            yield from islice(table_rows(data, suffix=suffix, known=known), part.start, part.stop)
+        elif suffix == ".json":
+            yield from islice(document_rows(data), part.start, part.stop)
         else:
-            yield from document_rows(data) if suffix == ".json" else json_rows(data)
+            yield from json_rows(data, part)
 
 
 @contextmanager
@@ -85,7 +89,7 @@ def _instead(foreign: tuple[str, str] | None) -> str | None:
 
 
 _OF_REJECTS = frozenset({"id", "item"})
-EVERY = slice(0, None)
+_REQUIRED = ("image", "prompt")
 
 Row = ImageEdit | BadRow
 IsThere = Callable[[Path], bool]
@@ -134,20 +138,24 @@ def read_jobs(
     looks for a path that Windows may have written. `part` are the numbers of those that are wanted.
     """
     place = Place(folder, is_there)
-    for line, row in islice(rows_of_text(data, suffix=suffix, known=KNOWN), part.start, part.stop):
+    for line, row in rows_of_text(data, suffix=suffix, known=KNOWN, part=part):
         yield row if isinstance(row, BadRow) else edit_of(row, line=line, place=place, defaults=defaults)
 
 
 def edit_of(row: Mapping[str, Any], *, line: int, place: Place, defaults: Mapping[str, Any]) -> Row:
     """One row as an edit, or what is wrong with it."""
-    own = {name: as_meant(name, value) for name, value in row.items() if name not in IGNORED and value is not None}
+    own = {
+        name: as_meant(name, value) if isinstance(value, float) else value
+        for name, value in row.items()
+        if value is not None and name not in IGNORED
+    }
     fields = {**defaults, **own}
     problem = _problem(own, fields)
     if problem is not None:
         return BadRow(line, problem)
     images = fields["image"] if isinstance(fields["image"], list) else [fields["image"]]
     try:
-        fields["image"] = [_picture(image, place) for image in images]
+        fields["image"] = Pictures([_picture(image, place) for image in images])
         fields |= {name: _picture(own[name], place) for name in OVERLAYS if name in own}
     except (TypeError, ConfigurationError) as error:
         return BadRow(line, f"{str(error).removesuffix(' Nothing was sent.').removesuffix('.')}.")
@@ -171,15 +179,18 @@ def rows_of_pictures(named: Sequence[tuple[str, Path | str]], defaults: Mapping[
 
 
 def _problem(own: Mapping[str, Any], fields: Mapping[str, Any]) -> str | None:
-    unknown = next((name for name in own if name not in KNOWN), None)
-    if unknown is not None:
+    if not own.keys() <= KNOWN:
+        unknown = next(name for name in own if name not in KNOWN)
         near = near_field(unknown, KNOWN - IGNORED)
         return f"{unknown!r} is not a field of an edit{f'; did you mean {near!r}?' if near else '.'}"
-    missing = next((name for name in ("image", "prompt") if not fields.get(name)), None)
-    if missing is not None:
-        return f"{missing!r} is missing."
-    checked = ((name, value) for name, value in own.items() if name in VALUES)
-    return next((problem for name, value in checked if (problem := VALUES[name].misfit(name, value))), None)
+    for name in _REQUIRED:
+        if not fields.get(name):
+            return f"{name!r} is missing."
+    for name, value in own.items():
+        known = VALUES.get(name)
+        if known is not None and (problem := known.misfit(name, value)) is not None:
+            return problem
+    return None
 
 
 def beside_job_file(job_file: RemoteAddress, written: str) -> str:
@@ -198,9 +209,7 @@ def _picture(value: Any, place: Place) -> Path | str | ImageRef:
     problem = picture_misfit(value)
     if problem is not None:
         raise TypeError(problem)
-    if isinstance(value, Mapping):
-        return ImageRef(**value)
-    return place.picture(value)
+    return place.picture(value) if isinstance(value, str) else ImageRef(**value)
 
 
 def _named(picture: Any) -> Any:

@@ -7,10 +7,12 @@ import io
 import json
 import re
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any, TextIO
 
 from attrs import frozen
 
+EVERY = slice(0, None)
 _SPACE = re.compile(r"\s*")
 
 
@@ -31,11 +33,10 @@ def text_of(data: bytes, *, newline: str) -> TextIO:
     return io.TextIOWrapper(io.BytesIO(data), "utf-16" if is_wide else "utf-8-sig", newline=newline)
 
 
-def json_rows(data: bytes) -> Iterator[NumberedRow]:
-    """One object a line."""
-    for line, content in enumerate(text_of(data, newline="\n"), 1):
-        if not content.strip():
-            continue
+def json_rows(data: bytes, part: slice = EVERY) -> Iterator[NumberedRow]:
+    """One object a line; of those before a `part` nothing but that they are there is looked at."""
+    lines = ((line, content) for line, content in enumerate(text_of(data, newline="\n"), 1) if content.strip())
+    for line, content in islice(lines, part.start, part.stop):
         try:
             row = _DECODER.decode(content)
         except (ValueError, RecursionError) as error:

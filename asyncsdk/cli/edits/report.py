@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import re
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,7 @@ from asyncsdk.cli.output import Out, complain, stdout_is_terminal
 from asyncsdk.images.outcome import EditOutcome, Problem
 
 _BYTES = "surrogateescape"  # what is not text stays as it is
+_FILES = re.compile(rb'"files"|\\u00[67]')  # other programs may write a letter of it as a number
 
 
 @define(eq=False)
@@ -161,11 +164,16 @@ def leftovers_in(out: Path, *sources: bytes) -> Leftovers:
 
     Blocking; a file that can't be read is reported when it is written.
     """
-    others = [data.decode(errors=_BYTES) for data in sources]
+    others = [_of_saved(data).decode(errors=_BYTES) for data in sources]
     try:
         return Leftovers.of(_text_of(out / FAILED_JOBS), *others)
     except OSError:
         return Leftovers.of("", *others)
+
+
+def _of_saved(lines: bytes) -> bytes:
+    """Those lines that may name files of an edit that is paid: of a job file of a million edits there may be none."""
+    return b"".join(line for line in io.BytesIO(lines) if _FILES.search(line)) if _FILES.search(lines) else b""
 
 
 async def save_left(

@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 from attrs import define, evolve, field, frozen
 
 from asyncsdk.cli.edits.job_file import (
-    EVERY,
     JOB_FILES,
     Row,
     foreign_file,
@@ -21,7 +20,7 @@ from asyncsdk.cli.edits.job_file import (
     read_jobs,
     rows_of_pictures,
 )
-from asyncsdk.cli.edits.job_text import BadRow
+from asyncsdk.cli.edits.job_text import EVERY, BadRow
 from asyncsdk.cli.edits.messages import MOST_NAMED
 from asyncsdk.cli.left_out import LeftOut
 from asyncsdk.cli.patterns import expand

@@ -23,17 +23,19 @@ async def clean(client: Client, memory: BatchMemory, prefix: str) -> None:
     What can't be deleted now stays in the ledger, and expires by itself. Raises LedgerError.
     """
     await memory.refresh()
-    book = memory.book
     try:
         if not await memory.is_last():  # another process may need what it has just found: the last one cleans
             return
-        await _delete(client, memory, [*book.files, *book.stock.deletable(now=client.clock.now())])
-        if not book.is_swept:
+        spare = memory.book.stock.deletable(now=client.clock.now())
+        if not await memory.set_aside(spare):  # nor does one refer to them that begins while they are deleted
+            return
+        await _delete(client, memory, list(dict.fromkeys([*memory.book.files, *spare])))
+        if not memory.book.is_swept:
             strays = await _strays(client, prefix)
             await memory.refresh()
             if not await memory.is_last():
                 return
-            await _delete(client, memory, [file_id for file_id in strays if file_id not in _known(book)])
+            await _delete(client, memory, [file_id for file_id in strays if file_id not in _known(memory.book)])
             await memory.note({"t": "swept"})
     except APIError as error:
         logger.warning("files of ours are left on the server, which expire by themselves: %s", error)

@@ -8,10 +8,11 @@ What can't be recorded, such as for a full disk, stays where it is on the server
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from pathlib import Path
 
+import anyio
 from attrs import define, evolve, field, frozen
 
 from asyncsdk import api, files
@@ -27,6 +28,7 @@ from asyncsdk.images.batch.verdicts import LineVerdict, verdict_of
 from asyncsdk.images.billing import problem_of
 from asyncsdk.images.bulk.delivery import LedgerWriter, ResultWriter
 from asyncsdk.images.bulk.intake import PreparedEdit
+from asyncsdk.images.costs.money import in_dollars
 from asyncsdk.images.destination import NOT_DELIVERED, RAW
 from asyncsdk.images.ledger.book import BatchRecord
 from asyncsdk.images.ledger.states import ItemState
@@ -154,7 +156,7 @@ class BatchCollector:
         paths = dict[int, Path]()
 
         async def read(stream: Stream) -> None:
-            await _copy_lines(stream, kept, self._keep_one, paths)
+            await _copy_lines(stream, kept, self._raw_path, paths)
 
         await self.call.run.client.receive(api.file_content(file_id), read, retry=Retry(READ_RETRIES))
         for each in kept:
@@ -163,10 +165,9 @@ class BatchCollector:
                 await self._record(each.item, each.verdict, each.drafts, raw=path)
             await drop(each.drafts.values())
 
-    async def _keep_one(self, each: KeptLine, content: list[bytes]) -> Path:
+    def _raw_path(self, each: KeptLine) -> Path:
         name = raw_stem(self.call.prepared_of(each.item, self._states[each.item]).id if each.item else "unknown")
-        folder = self.call.memory.rows.directory / RAW
-        return await files.in_saving_thread(_write_raw, folder, f"{name}-{self.record.key}-{each.line.number}", content)
+        return self.call.memory.rows.directory / RAW / f"{name}-{self.record.key}-{each.line.number}.raw"
 
     async def _record(
         self, item: str, verdict: LineVerdict, drafts: Mapping[int, PictureDraft], *, raw: Path | None = None
@@ -176,7 +177,7 @@ class BatchCollector:
         ledger = LedgerWriter(self.call.memory.rows, prepared)
         cost = self.call.cost(self.record, prepared.edit, verdict.usage)
         if verdict.status != "done":
-            outcome = _without_pictures(prepared, verdict, raw)
+            outcome = evolve(_without_pictures(prepared, verdict, raw), cost=in_dollars(cost))
             if outcome.status == "failed":
                 await self.call.memory.failed(item)
             await ledger.end(outcome, cost=cost)
@@ -200,6 +201,7 @@ class BatchCollector:
             displaced=writer.displaced.files,
             displaced_objects=writer.displaced.objects,
             usage=verdict.usage,
+            cost=in_dollars(cost),
             problem=problem,
             error=failure,
         )
@@ -223,8 +225,10 @@ class BatchCollector:
             raise writer.doubt
 
     async def _note(self, item: str, outcome: EditOutcome, pictures: int) -> None:
-        self._states[item] = evolve(self._states[item], status=outcome.status)  # type: ignore[arg-type]  # one of a state
-        await self.call.recorded(self.record, item, outcome, pictures)
+        was = self._states[item]
+        self._states[item] = evolve(was, status=outcome.status)  # type: ignore[arg-type]  # one of a state
+        most = self.call.prepared_of(item, was).most
+        await self.call.recorded(self.record, item, outcome, pictures, most=most, was=was.status)
 
 
 def _without_pictures(prepared: PreparedEdit, verdict: LineVerdict, raw: Path | None) -> EditOutcome:
@@ -262,37 +266,35 @@ async def _verdict_of(line: OutputLine, drafts: dict[int, PictureDraft], redacto
 
 
 async def _copy_lines(
-    stream: Stream,
-    kept: list[KeptLine],
-    keep: Callable[[KeptLine, list[bytes]], Awaitable[Path]],
-    paths: dict[int, Path],
+    stream: Stream, kept: list[KeptLine], path_of: Callable[[KeptLine], Path], paths: dict[int, Path]
 ) -> None:
-    """Keep the bytes of these lines, by their places in the file."""
-    waiting, position, content = list(kept), 0, list[bytes]()
-    async for chunk in stream:
-        while waiting:
-            line = waiting[0].line
-            piece = chunk[max(0, line.start - position) : max(0, line.start + line.length - position)]
-            content += [piece] if piece else []
-            if position + len(chunk) < line.start + line.length:
-                break
-            paths[line.number] = await keep(waiting.pop(0), content)
-            content = []
-        position += len(chunk)
-
-
-def _write_raw(folder: Path, name: str, content: list[bytes]) -> Path:
-    files.make_directory(folder)
-    path = folder / f"{name}.raw"
-    draft = files.Draft(path, mode=files.PRIVATE)
+    """Keep the bytes of these lines, by their places in the file, each written as it comes: it may have 200 MB."""
+    waiting, position, drafts = list(kept), 0, dict[int, files.Draft]()
     try:
-        for piece in content:
-            draft.append(piece)
-        draft.keep()
-    except BaseException:
-        draft.drop()
-        raise
-    return path
+        async for chunk in stream:
+            while waiting:
+                line = waiting[0].line
+                if line.number not in drafts:
+                    drafts[line.number] = await files.in_saving_thread(_raw_draft, path_of(waiting[0]))
+                draft = drafts[line.number]
+                piece = chunk[max(0, line.start - position) : max(0, line.start + line.length - position)]
+                if piece:
+                    await files.in_saving_thread(draft.append, piece)
+                if position + len(chunk) < line.start + line.length:
+                    break
+                await files.in_saving_thread(draft.keep)
+                paths[line.number] = draft.target
+                del waiting[0], drafts[line.number]
+            position += len(chunk)
+    finally:
+        with anyio.move_on_after(0.5, shield=True):
+            for draft in drafts.values():
+                await files.in_saving_thread(draft.drop)
+
+
+def _raw_draft(path: Path) -> files.Draft:
+    files.make_directory(path.parent)
+    return files.Draft(path, mode=files.PRIVATE)
 
 
 def _is_better(verdict: LineVerdict, state: ItemState) -> bool:

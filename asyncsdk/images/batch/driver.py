@@ -7,7 +7,7 @@ killed at any moment: the ledger has each step before or at once after it is mad
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from contextlib import aclosing
 
 import anyio
@@ -16,17 +16,25 @@ from attrs import define, evolve, field
 
 from asyncsdk import tasks
 from asyncsdk.batches import Batch
-from asyncsdk.errors import APIError, AsyncSDKError, EditError, InvalidEditError, LimitReachedError
+from asyncsdk.errors import (
+    APIError,
+    AsyncSDKError,
+    ConfigurationError,
+    EditError,
+    InvalidEditError,
+    LimitReachedError,
+)
 from asyncsdk.images.batch.cleaning import clean
 from asyncsdk.images.batch.cutting import MOST_LINES, Cutter, expected_output
 from asyncsdk.images.batch.following import BatchFollower
 from asyncsdk.images.batch.progress import BatchProgress
 from asyncsdk.images.batch.requests import custom_id_of, line_of, require_batchable
 from asyncsdk.images.batch.rows import BatchRow, OpenPart, References
-from asyncsdk.images.batch.sending import LeaseLapsedError
+from asyncsdk.images.batch.sending import NotCreatedError
 from asyncsdk.images.batch.state import BatchCall
 from asyncsdk.images.batch.verdicts import MOST_ATTEMPTS
 from asyncsdk.images.billing import is_fatal_for_run, problem_of
+from asyncsdk.images.bulk.ended import EndedPage
 from asyncsdk.images.bulk.intake import BatchedEdit, PreparedEdit, as_sent, read_and_check, unsent
 from asyncsdk.images.bulk.outcomes import prepared_edits
 from asyncsdk.images.bulk.run import MOST_IN_VAIN
@@ -55,6 +63,7 @@ class BatchDriver:
     _limit: Exception | None = field(default=None, init=False)
     _on_their_way: int = field(default=0, init=False)  # edits that are taken and in no file yet
     _in_vain: int = field(default=0, init=False)  # uploads that failed, in a row
+    _asked: int = field(default=0, init=False)  # the changes when room was last asked for
 
     def __attrs_post_init__(self) -> None:
         self._cutter = Cutter(most_lines=self.call.options.size or MOST_LINES, largest_file=IN_MEMORY)
@@ -65,39 +74,50 @@ class BatchDriver:
         async with call.outcomes:
             try:
                 await call.memory.refresh()
+                await call.memory.compact()
                 await call.sender.begin()
                 async with tasks.group() as self._group:
-                    for record in list(call.memory.book.open.values()):
-                        self._follow(record, None)
+                    self._follow_earlier()
                     await self._take(edits)
                     call.all_came()
                     await self._send_again()
-                if not call.is_left and not call.options.detach:
+                if not call.is_left:
                     await call.report_rest()
                 if not call.options.keep_files and not call.is_left:  # else the next call needs what is there
                     await clean(run.client, call.memory, call.sender.prefix)
+                    await call.memory.compact()
             except (AsyncSDKError, OSError) as error:
                 call.halt(error)
             if self._limit is not None and run.reason is None:
-                run.halt(self._limit)
+                run.limits.is_in_batches = any(each.is_open for each in call.progress.values())
+                run.halt(run.limits.reached())
 
     async def _take(self, edits: Iterable[ImageEdit] | AsyncIterable[ImageEdit]) -> None:
         """Put all edits that are to be sent into batches."""
         run = self.call.run
-        run.intake.before_wait = self._send_gathered
+        run.intake.before_wait, run.intake.more_room = self._send_gathered, self._more_room
         async with (
-            aclosing(prepared_edits(run, edits)) as source,
+            aclosing(self._prepared(edits)) as source,
             tasks.map_unordered(source, self._referred, limit=UPLOADS) as referred,
         ):
             async for each in referred:
                 if each is not None:
                     await self._put(*each, rounds=0)
-                    self._on_their_way -= 1
+                    self._arrived()
         if isinstance(run.reason, LimitReachedError):  # of a ledger that counts by itself
             self._limit = run.take_reason()
-        if run.stopping and self._limit is None:
-            self.call.leave()
         await self._send_rest()
+
+    async def _prepared(
+        self, edits: Iterable[ImageEdit] | AsyncIterable[ImageEdit]
+    ) -> AsyncGenerator[PreparedEdit | EditOutcome | EndedPage, None]:
+        """The edits as they are taken. Where these end for an error, those that wait for room are not sent either."""
+        run = self.call.run
+        async with aclosing(prepared_edits(run, edits)) as source:
+            async for each in source:
+                yield each
+        if run.stopping and self._limit is None and not isinstance(run.reason, LimitReachedError):
+            self.call.leave()
 
     async def _send_gathered(self) -> None:
         """Before edits are waited for that other processes have: these may wait for ours."""
@@ -114,33 +134,47 @@ class BatchDriver:
         """Put edits into other batches whose batch failed as a whole, until no batch is left that may."""
         call = self.call
         while call.under_way or call.again:
+            since = call.changes
             is_any = await self._put_all_again()
             await self._send_rest()
             if not is_any and call.under_way:
-                await call.wait_for_change()
+                await call.wait_for_change(since)
 
     async def _put_all_again(self) -> bool:
         """Put those into files that are to be; whether there were any."""
         again, self.call.again = self.call.again, []
+        self._on_their_way += len(again)
         for prepared, rounds in again:
             await self._put_again(prepared, rounds)
+            self._arrived()
         return bool(again)
 
-    async def _referred(self, prepared: PreparedEdit | EditOutcome) -> tuple[PreparedEdit, References] | None:
-        """An edit that is to be sent with its pictures on the server; None for one that ended."""
-        if isinstance(prepared, BatchedEdit):
-            await self._know(prepared)
-        elif isinstance(prepared, EditOutcome):
-            await self.call.give(prepared)
-        else:
+    async def _referred(
+        self, prepared: PreparedEdit | EditOutcome | EndedPage
+    ) -> tuple[PreparedEdit, References] | None:
+        """An edit that is to be sent with its pictures on the server; None for one that ended, and for a page."""
+        if isinstance(prepared, PreparedEdit):
+            counted = await self._counted(prepared)
+            if counted is None:
+                return None
             self._on_their_way += 1
-            if await self._is_sendable(prepared):
-                referred = await self._with_references(prepared)
-            else:
-                referred = None
-            self._on_their_way -= referred is None
+            referred = await self._with_references(counted)
+            if referred is None:
+                self._arrived()
             return referred
+        if isinstance(prepared, EditOutcome):
+            await self._ended(prepared)
+            return None
+        while not self.call.run.stopping and (outcome := prepared.take()) is not None:
+            await self._ended(outcome)
+        prepared.drop()
         return None
+
+    async def _ended(self, outcome: EditOutcome) -> None:
+        if isinstance(outcome, BatchedEdit):
+            await self._know(outcome)
+        else:
+            await self.call.give(outcome)
 
     async def _know(self, outcome: BatchedEdit) -> None:
         """An edit is in a batch, perhaps in one that another process has created just now."""
@@ -148,27 +182,67 @@ class BatchDriver:
         call.know(outcome)
         if key not in call.progress:
             await call.memory.refresh()
-            record = call.memory.book.open.get(key)
-            if record is None:
-                await call.report([outcome.item])
-            elif key not in call.progress:
-                self._follow(record, None)
+        record = call.memory.book.open.get(key)
+        if record is None:
+            await call.report([outcome.item])
+        elif key not in call.progress:
+            self._follow(record, None, is_earlier=True)
 
-    async def _is_sendable(self, prepared: PreparedEdit) -> bool:
-        """Whether an edit may be in a batch, and counts now; else how it ended is given."""
-        chosen = self.call.run.intake.policy.only is not None or prepared.is_in_redo
+    async def _counted(self, prepared: PreparedEdit) -> PreparedEdit | None:
+        """An edit that may be in a batch, and counts now; None where it may not: how it ended is given."""
+        run = self.call.run
+        chosen = run.intake.policy.only is not None or prepared.is_in_redo
         try:
             require_batchable(prepared.edit)
             _require_tries(0 if chosen else self.call.memory.tries(prepared.item or ""))
+            pictures, pricing = prepared.loaded.images, run.pricing
+            most = None if pricing is None else pricing.most(prepared.edit, pictures, batched=True)
+            while not run.limits.has_room(most) and await self._may_have_room(self.call.changes):
+                pass
             if self._limit is None and not self.call.is_left:
-                self.call.run.limits.begin()
-                return True
+                run.limits.begin(most)
+                return evolve(prepared, most=most)
         except LimitReachedError as error:
-            self._limit, self.call.run.stopping = error, True
+            self._limit, run.stopping = error, True
+            self.call.change()
+        except ConfigurationError as error:  # it has no price
+            self.call.halt(error)
         except (InvalidEditError, EditError) as error:
             await self.call.give(unsent(prepared.edit, prepared.id, error))
         await self.call.memory.give_back([prepared.item or ""])
-        return False
+        return None
+
+    async def _may_have_room(self, since: int) -> bool:
+        """Send what is gathered, and wait for what may cost less than it counts with; False: nothing will.
+
+        `since` are the changes after which there was no room. A batch of an earlier call is read meanwhile, though it
+        may have edits that are yet to come.
+        """
+        call = self.call
+        call.all_came()
+        await self._send_gathered()
+        if call.is_left or self._limit is not None or not call.run.limits.is_cost_alone:
+            return False
+        if call.again and not self._on_their_way:  # they were put aside just now
+            return True
+        if call.changes == since and not (call.under_way or self._on_their_way):
+            return False
+        await call.wait_for_change(since)
+        return True
+
+    async def _more_room(self) -> bool:
+        """The same after a claim that a ledger in a database refused: the batches of others are waited for too."""
+        async with self._putting:  # one that is being created is ours, and followed from then on
+            await self.call.memory.refresh()
+            self._follow_earlier()
+        since, self._asked = self._asked, self.call.changes
+        return await self._may_have_room(since)
+
+    def _arrived(self) -> None:
+        """An edit is in a file, or it ended before."""
+        self._on_their_way -= 1
+        if not self._on_their_way:
+            self.call.change()
 
     async def _with_references(self, prepared: PreparedEdit) -> tuple[PreparedEdit, References] | None:
         """The edit without its pictures, which are on the server. What fails here costs nothing."""
@@ -215,6 +289,7 @@ class BatchDriver:
                     rounds=rounds,
                     line=line,
                     needs=references.ours,
+                    most=prepared.most,
                 )
                 self.call.edits[item] = prepared
                 self._parts.setdefault(part.number, OpenPart(part.model)).rows.append(row)
@@ -231,7 +306,7 @@ class BatchDriver:
             while part.rows and created is None and not call.is_left:
                 call.progress[""] = BatchProgress(number=number, model=part.model, step="sending", edits=len(part.rows))
                 created = await call.sender.create(part)
-        except LeaseLapsedError as error:
+        except NotCreatedError as error:
             logger.warning("batch %d: not created, its edits go into another one: %s", number, error)
             self._put_aside(part.rows)
             await call.report(rows - {row.item for row in part.rows})
@@ -257,8 +332,14 @@ class BatchDriver:
         """Put rows aside that need other lines: they go into another file."""
         self.call.again += [(self.call.edits[row.item], row.rounds) for row in rows]
 
-    def _follow(self, record: BatchRecord, batch: Batch | None) -> None:
-        self._group.start_soon(BatchFollower(self.call, record, batch).to_its_end)
+    def _follow_earlier(self) -> None:
+        """Follow the batches that others began, as far as they are known and not followed."""
+        for record in list(self.call.memory.book.open.values()):
+            if record.key not in self.call.progress:
+                self._follow(record, None, is_earlier=True)
+
+    def _follow(self, record: BatchRecord, batch: Batch | None, *, is_earlier: bool = False) -> None:
+        self._group.start_soon(BatchFollower(self.call, record, batch, is_earlier=is_earlier).to_its_end)
 
 
 def _require_tries(tries: int) -> None:

@@ -31,11 +31,15 @@ logger = logging.getLogger(__name__)
 
 @define(eq=False)
 class BatchFollower:
-    """One batch of a call. `batch` is what the server said last; None: it is to be found."""
+    """One batch of a call. `batch` is what the server said last; None: it is to be found.
+
+    `is_earlier`: another call began it.
+    """
 
     call: BatchCall
     record: BatchRecord
     batch: Batch | None = None
+    is_earlier: bool = field(default=False, kw_only=True)
     _is_lost: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -99,6 +103,8 @@ class BatchFollower:
         states = await call.memory.of_batch(key)
         recorded = sum(state.status != "batched" for state in states.values())
         call.progress[key] = evolve(call.progress[key], recorded=recorded)
+        for state in states.values() if self.is_earlier else ():
+            call.run.limits.ask_again(state.cost if state.status == "batched" else None)
         await call.wait_for_edits()
         while True:
             is_ours = key in await call.memory.take_up([key])
@@ -118,7 +124,8 @@ class BatchFollower:
 
     async def _after_failure(self, batch: Batch, step: NextStep) -> None:
         """It failed as a whole, and nothing of it was done: its edits go into other batches, or fail."""
-        call, items, collector = self.call, await self._items(), self._collector(batch)
+        call, states, collector = self.call, await self.call.memory.of_batch(self.record.key), self._collector(batch)
+        items = list(states)
         refused = {items[line - 1]: why for line, why in step.refused.items() if line <= len(items)}
         for item, why in refused.items():
             await collector.end_one(item, _refused(why))
@@ -126,7 +133,16 @@ class BatchFollower:
         if step.step == "give_up":
             await collector.end_rest(rest, LineVerdict(custom_id=None, status="failed", error=_failure(step.reason)))
             return self._end("ended", step.reason)
-        free = await call.memory.withdraw(self.record, [item for item in rest if item in call.edits])
+        ours = [item for item in rest if item in call.edits]
+        free = await call.memory.withdraw(self.record, ours)
+        freed = [item for item in rest if item not in ours and states[item].status == "batched"]
+        came = [call.edits.pop(item) for item in freed if item in call.edits]  # from the list, just now
+        for item in {*freed} - {
+            prepared.item for prepared in came
+        }:  # it may be yet to come, as it was before its batch
+            call.run.limits.take_back(states[item].cost)
+        for prepared in came:
+            await call.turn_away(prepared, unsent(prepared.edit, prepared.id, _failure(step.reason)))
         rounds = self.record.rounds + 1
         if step.step == "wait_for_another" and not call.options.detach:
             rounds = await self._until_another_ended()
@@ -205,6 +221,7 @@ class BatchFollower:
             prepared = self.call.edits.get(item)
             if prepared is not None and state.status == "batched":
                 problem = problem_of(EditError(_UNDER_WAY))
+                self.call.given.add(item)
                 await self.call.give(EditOutcome(edit=prepared.edit, id=prepared.id, status="batched", problem=problem))
 
 

@@ -59,6 +59,15 @@ class BatchMemory(Protocol):
     async def is_last(self) -> bool:
         """Claim nothing more; whether no other process works with the ledger."""
 
+    async def set_aside(self, pictures: Sequence[str]) -> bool:
+        """After `is_last`: write down that no line refers to these any more, also of processes that begin now.
+
+        False, and nothing is written, where one has begun since.
+        """
+
+    async def compact(self) -> None:
+        """Forget what only batches that are closed needed, where that pays."""
+
     def attempt(self, item: str) -> int:
         """The number of the attempt that an edit has next, by which its `custom_id` is another one each time."""
 
@@ -126,6 +135,13 @@ class FileBatches:
         """Always."""
         return True
 
+    async def set_aside(self, pictures: Sequence[str]) -> bool:  # noqa: ARG002 - as the protocol
+        """Nobody else can refer to them: the ledger is locked."""
+        return True
+
+    async def compact(self) -> None:
+        """That is done when the ledger is opened."""
+
     def attempt(self, item: str) -> int:
         """One more than it was in batches."""
         state = self.rows.state(item)
@@ -147,4 +163,4 @@ class FileBatches:
 def _batched(row: BatchRow, batch: str) -> dict[str, Any]:
     """The fact that an edit is in a batch."""
     fact: dict[str, Any] = {"t": "batched", "item": row.item, "id": row.name, "n": row.n, "source": row.source}
-    return fact | {"batch": batch, "try": row.attempt}
+    return fact | {"batch": batch, "try": row.attempt} | ({} if row.most is None else {"cost": row.most})

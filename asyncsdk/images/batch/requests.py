@@ -13,10 +13,11 @@ from typing import Any
 
 from asyncsdk import api
 from asyncsdk.api import ImageRef
-from asyncsdk.errors import InvalidEditError
+from asyncsdk.images.check import invalid
 from asyncsdk.images.edit import ImageEdit
 
 ENDPOINT = "/v1/images/edits"
+NOT_IN_BATCHES = "not for a batch"  # the reason of an edit that is refused for that
 _REFUSED_MODELS = frozenset({"dall-e-2"})
 _DIGEST, _NUMBER = 26, 6  # characters: no two edits have the same 104 bits, and 36 to the 6th is two thousand millions
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -39,17 +40,22 @@ def is_custom_id(text: str) -> bool:
 
 def require_batchable(edit: ImageEdit) -> None:
     """Raise InvalidEditError for an edit that can't be in a batch, though it may be sent directly."""
+    problem = _problem(edit)
+    if problem is not None:
+        raise invalid(problem, NOT_IN_BATCHES)
+
+
+def _problem(edit: ImageEdit) -> str | None:
     if edit.model is None:
-        raise InvalidEditError("model: the edits of a batch need one: all in a file have the same. Nothing was sent.")
+        return "model: the edits of a batch need one: all in a file have the same. Nothing was sent."
     if edit.model in _REFUSED_MODELS:
-        raise InvalidEditError(f"model: batches do not take {edit.model}. Send this edit directly. Nothing was sent.")
+        return f"model: batches do not take {edit.model}. Send this edit directly. Nothing was sent."
     if edit.markup is not None:
-        raise InvalidEditError(f"markup: in a batch pictures are references, and it can't be one. {_DIRECTLY}")
+        return f"markup: in a batch pictures are references, and it can't be one. {_DIRECTLY}"
     if "model" in (edit.extra or ()):
-        raise InvalidEditError("model: it is in extra=, and a batch is cut by model=. Give it there. Nothing was sent.")
-    for name in _OF_STREAMS:
-        if getattr(edit, name) or name in (edit.extra or ()):
-            raise InvalidEditError(f"{name}: a batch has no streams. {_DIRECTLY}")
+        return "model: it is in extra=, and a batch is cut by model=. Give it there. Nothing was sent."
+    streams = (name for name in _OF_STREAMS if getattr(edit, name) or name in (edit.extra or ()))
+    return next((f"{name}: a batch has no streams. {_DIRECTLY}" for name in streams), None)
 
 
 def line_of(edit: ImageEdit, custom_id: str, *, images: Sequence[ImageRef], mask: ImageRef | None = None) -> bytes:

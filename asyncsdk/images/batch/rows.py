@@ -22,6 +22,7 @@ class BatchRow:
         rounds: How often it was cut again, after others of its file were refused.
         line: Its line.
         needs: The files of ours that its line refers to.
+        most: What it costs at most, in billionths of a dollar; None where that is not known.
     """
 
     item: str
@@ -32,6 +33,7 @@ class BatchRow:
     rounds: int
     line: bytes = field(repr=False)
     needs: Sequence[str] = ()
+    most: int | None = None
 
 
 @frozen

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
 import anyio
-from attrs import define, evolve, field
+from attrs import define, evolve, field, frozen
 
 from asyncsdk import api, files
-from asyncsdk.api import ImageFile, ImageRef
+from asyncsdk.api import ImageFile, ImageRef, Purpose
 from asyncsdk.batches import Batch
 from asyncsdk.client import Client
 from asyncsdk.errors import APIConnectionError, APIError, NotFoundError
+from asyncsdk.file_match import SentFile, not_posted
 from asyncsdk.images.batch.memory import BatchMemory
 from asyncsdk.images.batch.requests import ENDPOINT
 from asyncsdk.images.batch.rows import OpenPart, References
@@ -28,6 +30,7 @@ from asyncsdk.images.batch.stock import KEPT_SECONDS
 from asyncsdk.images.ledger.book import BatchRecord
 from asyncsdk.images.pictures import LoadedEdit
 from asyncsdk.limiter import RateLimiter
+from asyncsdk.models import File
 from asyncsdk.paging import each_page
 from asyncsdk.ratelimit import FILE_REQUESTS
 from asyncsdk.retry import Retry, is_worth_retrying, may_have_acted
@@ -36,14 +39,27 @@ FILES_PER_MINUTE = 1_000.0
 OUTPUT_SECONDS = 30 * 24 * 3600  # for which results stay: as long as the API allows
 RETRIES = 10  # a batch costs nothing until it is created
 PAGE = 100
+MOST_SENT = 10_000  # ids that are kept, so that memory has a bound: responses cross within seconds
 
 _LAPSED = "the lease of this process lapsed before a byte of the request for the batch went out. Nothing was sent."
+
+_DELETED = "its pictures were deleted meanwhile, or expire too soon. Nothing was sent."
 
 logger = logging.getLogger(__name__)
 
 
-class LeaseLapsedError(APIConnectionError):
-    """Another process may have looked for the batch by now, and called it lost: it is not created."""
+class NotCreatedError(APIConnectionError):
+    """Another process may have called the batch lost by now, or has deleted its pictures: it is not created."""
+
+
+@frozen
+class OurNames:
+    """The names of all files that any call with a ledger sends: they begin with its token."""
+
+    prefix: str
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name.startswith(self.prefix)
 
 
 @define(eq=False, kw_only=True)
@@ -54,6 +70,7 @@ class BatchSender:
     memory: BatchMemory
     _limiter: RateLimiter = field(init=False)
     _turns: dict[str, anyio.Lock] = field(factory=dict, init=False)  # by the digest of a picture
+    _sent: dict[str, str] = field(factory=dict, init=False)  # files of this call, and their names
 
     def __attrs_post_init__(self) -> None:
         self._limiter = RateLimiter(FILE_REQUESTS, FILES_PER_MINUTE)
@@ -87,14 +104,7 @@ class BatchSender:
 
     async def _uploaded(self, picture: ImageFile, digest: str) -> str:
         name = f"{self.prefix}{digest[:32]}.{picture.mime_type.rpartition('/')[2]}"
-        request = api.create_file(
-            file=picture.content,
-            filename=name,
-            purpose="vision",
-            mime_type=picture.mime_type,
-            expires_after={"anchor": "created_at", "seconds": KEPT_SECONDS},
-        )
-        file = await self._sent(request)
+        file = await self._upload(picture.content, name, "vision", picture.mime_type)
         await self.memory.note({"t": "uploaded", "digest": digest, "file": file.id, "expires": file.expires_at})
         return str(file.id)
 
@@ -102,19 +112,12 @@ class BatchSender:
         """Create the batch of these rows. Returns it, and what the server says; None for that where it was lost.
 
         None, and fewer rows in the part, where some were another process's by then. Raises APIError where surely
-        nothing was created: its rows are as they were; LeaseLapsedError where the rows that are left in the part need
+        nothing was created: its rows are as they were; NotCreatedError where the rows that are left in the part need
         other lines.
         """
         key = uuid4().hex
         part.rows.sort(key=lambda row: row.item)  # so that the ledger knows the order of the lines
-        request = api.create_file(
-            file=part.content,
-            filename=f"{self.prefix}{key}.jsonl",
-            purpose="batch",
-            mime_type="application/jsonl",
-            expires_after={"anchor": "created_at", "seconds": KEPT_SECONDS},
-        )
-        file = await self._sent(request)
+        file = await self._upload(part.content, f"{self.prefix}{key}.jsonl", "batch", "application/jsonl")
         intent = BatchRecord(
             key=key,
             number=0,
@@ -135,14 +138,18 @@ class BatchSender:
             output_expires_after={"anchor": "created_at", "seconds": OUTPUT_SECONDS},
         )
 
-        def require_lease() -> None:
-            if not self.memory.may_create(record):
-                raise LeaseLapsedError(_LAPSED, request=create.name, sent=False)
+        needs = [file_id for row in part.rows for file_id in row.needs]
 
-        retry = Retry(RETRIES, on_sent=require_lease, should_retry=_may_help)
+        def require_all() -> None:
+            if not self.memory.may_create(record):
+                raise NotCreatedError(_LAPSED, request=create.name, sent=False)
+            if not self.memory.book.stock.stays(needs, now=self.client.clock.now()):
+                raise NotCreatedError(_DELETED, request=create.name, sent=False)
+
+        retry = Retry(RETRIES, on_sent=require_all, should_retry=_may_help)
         try:
             batch = await self.client.send(create, retry=retry, check=lambda made: _is_anothers(made, file.id))
-        except LeaseLapsedError:
+        except NotCreatedError:
             free = await self.memory.withdraw(record, [row.item for row in part.rows])
             part.rows = [row for row in part.rows if row.item in free]
             raise
@@ -191,12 +198,24 @@ class BatchSender:
         except APIError as error:
             logger.warning("%s: not cancelled: %s", batch.id, error)
 
-    async def _sent(self, request: Any) -> Any:
-        """The answer to the upload of a file, which costs nothing: another one that it may make is found later."""
+    async def _upload(self, content: bytes, name: str, purpose: Purpose, mime_type: str) -> File:
+        """Upload a file, which costs nothing: another one that it may make is found later. Raises APIError."""
+        request = api.create_file(
+            file=content,
+            filename=name,
+            purpose=purpose,
+            mime_type=mime_type,
+            expires_after={"anchor": "created_at", "seconds": KEPT_SECONDS},
+        )
+        known: Any = {"content": SentFile(name, purpose, len(content)), "names": OurNames(self.prefix)}
+        check = partial(not_posted, posting_id=name, files=self._sent, **known)
         permit = await self._limiter.acquire(1)
-        answer = await self.client.send(request, retry=Retry(RETRIES))
+        file = await self.client.send(request, retry=Retry(RETRIES), check=check)
         self._limiter.accepted(permit)
-        return answer
+        self._sent[file.id] = name
+        if len(self._sent) > MOST_SENT:
+            del self._sent[next(iter(self._sent))]
+        return file
 
 
 def metadata_of(record: BatchRecord, token: str) -> dict[str, str]:
@@ -205,7 +224,7 @@ def metadata_of(record: BatchRecord, token: str) -> dict[str, str]:
 
 
 def _may_help(error: APIError) -> bool:
-    return is_worth_retrying(error) and not isinstance(error, LeaseLapsedError)
+    return is_worth_retrying(error) and not isinstance(error, NotCreatedError)
 
 
 def _is_anothers(batch: Batch, input_file: str) -> str | None:

@@ -16,13 +16,16 @@ from attrs import define, field
 
 from asyncsdk.clock import boot_time
 from asyncsdk.images.batch.rows import BatchRow
-from asyncsdk.images.ledger.book import BatchBook, BatchRecord, creating_of, needs_of
+from asyncsdk.images.ledger.book import BatchBook, BatchRecord, creating_of, needs_of, spare_of
 from asyncsdk.images.ledger.claims import Claim, rewound, worded
 from asyncsdk.images.ledger.shared import SharedLedger
 from asyncsdk.images.ledger.states import ItemState
+from asyncsdk.postgres.faults import PATIENCE
 from asyncsdk.postgres.machine import is_gone_here
 
 LOCK = "ledger_lock"
+LEAST_FACTS = 100  # fewer are not worth a statement
+REPEATED_SECONDS = 2 * PATIENCE  # for which a process may ask again whether it has added a fact
 
 
 @define(eq=False)
@@ -32,6 +35,8 @@ class SharedBatches:
     rows: SharedLedger
     book: BatchBook = field(factory=BatchBook, init=False)
     _read: int = field(default=0, init=False)  # the number of the last fact
+    _facts: int = field(default=0, init=False)  # how many the book was made of
+    _gone: list[str] = field(factory=list, init=False)  # other holders whose processes are known to be gone
     _begun: dict[str, float] = field(factory=dict, init=False)  # when each batch was put in, in seconds of elapsed time
 
     async def refresh(self) -> None:
@@ -41,7 +46,8 @@ class SharedBatches:
     async def note(self, *facts: Mapping[str, Any]) -> None:
         """Add facts. Raises LedgerError."""
         if facts:
-            self._apply(await self._run("batch_note", uuid.uuid4(), json.dumps(facts), self._read, lock=LOCK))
+            given = uuid.uuid4(), json.dumps(facts), self._read
+            self._apply(await self._run("batch_note", *given, None, "[]", lock=LOCK))
 
     async def of_batch(self, batch: str) -> dict[str, ItemState]:
         """The edits that are in a batch, or ended in it, in the order of its lines; they may be ended from now on."""
@@ -54,6 +60,7 @@ class SharedBatches:
                 row["at"] or 0.0,
                 n=(row["new_n"] if is_open else row["n"]) or 1,
                 source=row["new_source"] if is_open else row["source"],
+                cost=row["new_cost"] if is_open else row["cost"],
                 batch=batch,
                 attempt=row["epoch"],
             )
@@ -138,7 +145,26 @@ class SharedBatches:
     async def is_last(self) -> bool:
         """Claim nothing more; whether no other copy is alive. Raises LedgerError."""
         others = await self._run("batch_last", self.rows.holder)
-        return all(is_gone_here(other["pid"], other["machine"]) for other in others)
+        self._gone = [str(other["id"]) for other in others if is_gone_here(other["pid"], other["machine"])]
+        return len(self._gone) == len(others)
+
+    async def set_aside(self, pictures: Sequence[str]) -> bool:
+        """Write down that no line refers to these any more, if no other copy began meanwhile. Raises LedgerError."""
+        if pictures:
+            given = uuid.uuid4(), json.dumps(list(spare_of(pictures))), self._read
+            rows = await self._run("batch_note", *given, self.rows.holder, json.dumps(self._gone), lock=LOCK)
+            self._apply(rows)
+        return all(picture in self.book.files for picture in pictures)
+
+    async def compact(self) -> None:
+        """Replace all facts by as few as possible, if they are many more, and none came meanwhile. Raises LedgerError.
+
+        Those of the last minutes are kept beside, for a process that asks again whether it has added them.
+        """
+        facts = [{"t": "afresh"}, *self.book.facts(), *self.book.facts_of_batches()]
+        if self._facts > 2 * len(facts) + LEAST_FACTS:
+            given = uuid.uuid4(), json.dumps(facts), self._read, REPEATED_SECONDS
+            self._apply(await self._run("batch_compact", *given, lock=LOCK))
 
     def attempt(self, item: str) -> int:
         """The epoch of its claim."""
@@ -169,8 +195,12 @@ class SharedBatches:
     def _apply(self, rows: Iterable[Any]) -> None:
         for row in rows:
             if row["number"] > self._read:
-                self._read = row["number"]
-                self.book.apply(json.loads(row["fact"]) if isinstance(row["fact"], str) else row["fact"])
+                self._read, self._facts = row["number"], self._facts + 1
+                fact = json.loads(row["fact"]) if isinstance(row["fact"], str) else row["fact"]
+                if fact["t"] == "afresh":
+                    self.book, self._facts = BatchBook(), 1
+                else:
+                    self.book.apply(fact)
 
     async def _run(self, name: str, *arguments: Any, lock: str | None = None) -> Sequence[Any]:
         with worded(self.rows.place):

@@ -115,11 +115,6 @@ def verdict_of_none(status: str | None, *, doubt: str = "") -> LineVerdict:
     return evolve(_lost(None, f"{what}{doubt and f': {doubt}'}"), is_worth_keeping=False)
 
 
-def goes_again(verdict: LineVerdict, attempt: int) -> bool:
-    """Whether a later run sends the edit again by itself; `attempt` counts those in batches from 1, with this one."""
-    return verdict.status == "failed" and attempt < MOST_ATTEMPTS
-
-
 _ENDED: dict[str | None, str] = {"expired": "expired", "cancelled": "was cancelled"}
 
 

@@ -225,11 +225,14 @@ class LedgerWriter:
         """The directory of what came in the place of its pictures; None: it is not kept."""
         return None if self._ledger is None else self._ledger.directory / RAW
 
-    async def intend(self, cost: int | None = None, key: EditKey | None = None) -> None:
-        """Record that it is about to be sent, what it costs at most, and its key. Raises LedgerError."""
+    async def intend(self, cost: int | None = None, key: EditKey | None = None, *, again: bool = False) -> None:
+        """Record that it is about to be sent, what it costs at most, and its key. Raises LedgerError.
+
+        `again`: its answer is asked for again by that.
+        """
         if self._ledger is not None and self._prepared.item is not None:
             known: Any = {"n": self._prepared.edit.n or 1, "source": self._prepared.source, "cost": cost, "key": key}
-            await self._ledger.intend(self._prepared.item, id=self._prepared.name, **known)
+            await self._ledger.intend(self._prepared.item, id=self._prepared.name, again=again, **known)
 
     @property
     def may_send(self) -> bool:

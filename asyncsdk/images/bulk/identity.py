@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from pathlib import PurePath
 from typing import Any, Self
 
 from asyncsdk.api import ImageRef
@@ -43,6 +44,8 @@ def source_digest(edit: ImageEdit) -> str | None:
 
 
 def _place_of(given: Any) -> str | None:
+    if isinstance(given, PurePath):  # as most are
+        return str(given)
     if isinstance(given, ImageRef):
         return given.file_id or given.image_url
     picture = unpacked(given).content

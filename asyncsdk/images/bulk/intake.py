@@ -17,6 +17,7 @@ from asyncsdk.errors import EditError, InvalidEditError
 from asyncsdk.given import unpacked
 from asyncsdk.images.billing import ABANDONED, SENT_ELSEWHERE, charge_unknown, problem_of, status_of
 from asyncsdk.images.bulk.duplicates import DuplicateMatcher, ordinal_of
+from asyncsdk.images.bulk.ended import EndedPage
 from asyncsdk.images.bulk.naming import Named, Naming
 from asyncsdk.images.bulk.policy import Decision, Policy
 from asyncsdk.images.check import check, invalid
@@ -44,7 +45,8 @@ class PreparedEdit:
     `id` is the caller's name for it, and `name` that of its pictures. `source` is a digest of where its first picture
     comes from. `moves_anothers`: pictures of another edit, such as of an earlier prompt, are moved aside for its own.
     `is_in_redo`: the caller named it to be sent again. `before` is how the ledger has it, and `is_asked_again`: its
-    answer was lost, and is asked for again by its key. `ordinal` is its number among equal ones, from 0.
+    answer was lost, and is asked for again by its key, which is made of `keyed_by`, else of `item`. `ordinal` is its
+    number among equal ones, from 0. `most` is what it counts with, in a run of batches.
     """
 
     loaded: LoadedEdit
@@ -58,6 +60,8 @@ class PreparedEdit:
     ordinal: int = 0
     before: ItemState | None = None
     is_asked_again: bool = False
+    most: int | None = None
+    keyed_by: str | None = None
 
     @property
     def edit(self) -> ImageEdit:
@@ -92,9 +96,10 @@ class EditIntake(Protocol):
     target: Target | None
     stores: RemoteStores
     before_wait: Callable[[], Awaitable[None]] | None  # called before it waits for edits that other processes have
+    more_room: Callable[[], Awaitable[bool]] | None  # waits for room under a limit in dollars; False: none will be
 
-    def in_turn(self, edits: AsyncIterable[ImageEdit]) -> AsyncGenerator[ImageEdit, None]:
-        """Those of `edits` that are this run's, each of which `prepare` takes next."""
+    def in_turn(self, edits: AsyncIterable[ImageEdit]) -> AsyncGenerator[ImageEdit | EndedPage, None]:
+        """Those of `edits` that are this run's, each of which `prepare` takes next, and pages of others that ended."""
 
     async def prepare(self, edit: ImageEdit) -> PreparedEdit | EditOutcome | None:
         """The `edit` that `in_turn` gave last, ready to be sent, or how it ended already; None: it is left out."""
@@ -116,6 +121,7 @@ class Intake:
     ledger: FileLedger | None = None
     stores: RemoteStores = field(factory=RemoteStores)
     before_wait: Callable[[], Awaitable[None]] | None = None
+    more_room: Callable[[], Awaitable[bool]] | None = None
     _overlays: Overlays = field(factory=dict, init=False)
     _naming: Naming = field(init=False)
     _duplicates: DuplicateMatcher = field(init=False)
@@ -126,7 +132,7 @@ class Intake:
     def __attrs_post_init__(self) -> None:
         self._naming, self._duplicates = Naming(self._owner_of, self._state_of), DuplicateMatcher(self._state_of)
 
-    async def in_turn(self, edits: AsyncIterable[ImageEdit]) -> AsyncGenerator[ImageEdit, None]:
+    async def in_turn(self, edits: AsyncIterable[ImageEdit]) -> AsyncGenerator[ImageEdit | EndedPage, None]:
         """`edits` as they come, and at the end again those that `prepare` could not tell from their duplicates."""
         async for edit in edits:
             self._number += 1

@@ -7,9 +7,13 @@ number, always gives way itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from array import array
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from pathlib import PurePath
+from struct import Struct
+from typing import Any
 
 from attrs import define, field, frozen
 
@@ -18,17 +22,20 @@ from asyncsdk.images.ledger.states import ItemState
 from asyncsdk.images.names import name_digest, safe_name, stem_problem, stems
 
 
-@define
+@define(eq=False)
 class Names:
-    """The names that a run has given: the digest of each, with the line of the edit that has it.
+    """The names that a run has given: a digest of each, with the line of the edit that has it, in 16 bytes.
 
     An edit that has no line in a job file has its number in the run here, negative.
     """
 
-    _taken: dict[bytes, int] = field(factory=dict)
+    # the first 8 bytes of digests, in order; at the same places 4 more of each, with a line
+    _buckets: Sequence[tuple[array[int], array[int]]] = field(
+        factory=lambda: [(array("Q"), array("Q")) for _ in range(1 << _BUCKET_BITS)], init=False, repr=False
+    )
 
     def __contains__(self, stem: str) -> bool:
-        return name_digest(stem) in self._taken
+        return self._place_of(*_digest(stem)) is not None
 
     def reserve(self, name: str, pictures: int, place: int) -> str | None:
         """Take the names of `pictures` images for the edit at `place`; otherwise return why not, and take none."""
@@ -36,19 +43,52 @@ class Names:
         problem = stem_problem(safe)
         if problem is not None:
             return f"{problem}. Nothing was sent."
-        digests = [name_digest(stem) for stem in stems(safe, pictures)]
-        taken = next((self._taken[stem] for stem in digests if stem in self._taken), None)
-        if taken is not None:
-            return (
-                f"{_line(place)} has the id {name!r}, which {_line(taken)} has too. Give each its own id: upper and "
-                "lower case count as the same, and 'a' with n=2 also takes 'a.1'. Nothing was sent."
-            )
-        self._taken.update(dict.fromkeys(digests, place))
+        digests = [_digest(stem) for stem in stems(safe, pictures)]
+        for digest in digests:
+            taken = self._place_of(*digest)
+            if taken is not None:
+                return (
+                    f"{_line(place)} has the id {name!r}, which {_line(taken)} has too. Give each its own id: upper "
+                    "and lower case count as the same, and 'a' with n=2 also takes 'a.1'. Nothing was sent."
+                )
+        for digest in digests:
+            self._take(*digest, place)
         return None
 
+    def _place_of(self, first: int, more: int) -> int | None:
+        firsts, others = self._buckets[first & _BUCKET]
+        at = bisect_left(firsts, first)
+        while at < len(firsts) and firsts[at] == first:
+            if others[at] >> _LINE_BITS == more:
+                return (others[at] & (1 << _LINE_BITS) - 1) - _NO_LINE
+            at += 1
+        return None
 
-def _line(place: int) -> str:
-    return f"line {place}" if place > 0 else f"edit {-place}"
+    def _take(self, first: int, more: int, place: Any) -> None:
+        firsts, others = self._buckets[first & _BUCKET]
+        at = bisect_left(firsts, first)
+        line = place if isinstance(place, int) and abs(place) < _NO_LINE else 0
+        firsts.insert(at, first)
+        others.insert(at, more << _LINE_BITS | line + _NO_LINE)
+
+
+_BUCKET_BITS = 10  # of a million names each bucket has a thousand, which an insertion moves in a microsecond
+_BUCKET = (1 << _BUCKET_BITS) - 1
+_LINE_BITS = 32
+_NO_LINE = 1 << _LINE_BITS - 1  # is added, so that none is negative; alone it is a line that a caller made up
+_FIRST_AND_MORE = Struct(">QI")
+
+
+def _digest(stem: str) -> tuple[int, int]:
+    """12 bytes: in a list of ten million names two have one digest in one of 10**15 such lists."""
+    first, more = _FIRST_AND_MORE.unpack_from(name_digest(stem))
+    return first, more
+
+
+def _line(place: Any) -> str:
+    if place == 0:
+        return "another edit"
+    return f"line {place}" if not isinstance(place, int) or place > 0 else f"edit {-place}"
 
 
 DIGITS = 8  # of the digest that sets one name apart from another

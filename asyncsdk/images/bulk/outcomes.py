@@ -8,10 +8,11 @@ from contextlib import aclosing, asynccontextmanager
 from functools import partial
 
 import anyio
-from attrs import define
+from attrs import define, field
 
 from asyncsdk import tasks
 from asyncsdk.error_details import LedgerDamage
+from asyncsdk.images.bulk.ended import EndedPage
 from asyncsdk.images.bulk.intake import PreparedEdit
 from asyncsdk.images.bulk.run import BulkRun
 from asyncsdk.images.bulk.worker import EditWorker
@@ -21,7 +22,7 @@ from asyncsdk.images.ledger.progress import LedgerProgress
 from asyncsdk.images.outcome import EditOutcome
 from asyncsdk.models import Usage
 
-_Prepared = PreparedEdit | EditOutcome
+_Prepared = PreparedEdit | EditOutcome | EndedPage
 
 
 @define(eq=False)
@@ -52,20 +53,36 @@ class Outcomes:
     """
 
     _run: BulkRun
-    _receiving: AsyncIterator[EditOutcome | None]
+    _receiving: AsyncIterator[EditOutcome | EndedPage | None]
+    _page: EndedPage | None = field(default=None, init=False)
 
     def __aiter__(self) -> AsyncIterator[EditOutcome]:
         return self
 
     async def __anext__(self) -> EditOutcome:
-        async for outcome in self._receiving:
-            if outcome is not None:
-                self._run.taken(outcome)
+        if self._page is not None and (outcome := self._of_page(self._page)) is not None:
+            return outcome
+        async for ended in self._receiving:
+            if isinstance(ended, EditOutcome):
+                self._run.taken(ended)
+                return ended
+            if ended is not None and (outcome := self._of_page(ended)) is not None:
                 return outcome
         reason = self._run.take_reason()
         if reason is not None:
             raise reason
         raise StopAsyncIteration
+
+    def _of_page(self, page: EndedPage) -> EditOutcome | None:
+        """The next of a page, which counts from now on; a run that is stopped does not come to the rest of it."""
+        if self._run.stopping:
+            page.drop()
+        outcome = page.take()
+        self._page = None if outcome is None else page
+        if outcome is not None:
+            self._run.ended(outcome)
+            self._run.taken(outcome)
+        return outcome
 
     def stop(self, *, all_copies: bool = False) -> None:
         """Send nothing new.
@@ -176,33 +193,41 @@ async def outcomes_of(run: BulkRun, edits: Iterable[ImageEdit] | AsyncIterable[I
 async def prepared_edits(
     run: BulkRun, edits: Iterable[ImageEdit] | AsyncIterable[ImageEdit]
 ) -> AsyncGenerator[_Prepared, None]:
-    """The edits as they are taken, one at a time. What their source raises stops the run in good order."""
+    """The edits as they are taken, one at a time; those that ended before come in pages, each once the last is over.
+
+    What their source raises stops the run in good order.
+    """
     async with aclosing(tasks.walk(edits)) as all_, aclosing(run.intake.in_turn(all_)) as source:
         while not run.stopping:
             try:
                 edit = await _next(run, source)
-                prepared = None if edit is None else await run.intake.prepare(edit)
+                if edit is None:
+                    return
+                if isinstance(edit, EndedPage):
+                    yield edit
+                    await edit.is_over.wait()
+                    continue
+                prepared = await run.intake.prepare(edit)
                 if isinstance(prepared, PreparedEdit):
                     prepared = await run.intake.ready(prepared)
             except Exception as error:  # noqa: BLE001 - the caller gets it back, once all in flight has ended
                 run.halt(error)
                 return
-            if edit is None:
-                return
             if prepared is not None:
                 yield prepared
 
 
-async def _next(run: BulkRun, source: AsyncGenerator[ImageEdit, None]) -> ImageEdit | None:
+async def _next(run: BulkRun, source: AsyncGenerator[ImageEdit | EndedPage, None]) -> ImageEdit | EndedPage | None:
     with anyio.CancelScope() as run.reading:
         return await tasks.await_foreign(anext(source, None))
     return None
 
 
-async def _finish(run: BulkRun, prepared: _Prepared) -> EditOutcome | None:
+async def _finish(run: BulkRun, prepared: _Prepared) -> EditOutcome | EndedPage | None:
     """Bring an edit to its end. None: the run was stopped before it was sent."""
-    if isinstance(prepared, EditOutcome):
-        run.ended(prepared)
+    if not isinstance(prepared, PreparedEdit):
+        if isinstance(prepared, EditOutcome):
+            run.ended(prepared)
         return prepared
     if run.stopping:
         return None

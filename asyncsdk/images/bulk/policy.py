@@ -10,7 +10,7 @@ from attrs import define, field, frozen
 
 from asyncsdk.errors import ConfigurationError, LimitReachedError
 from asyncsdk.images.costs.money import NANOS, nanos_of, shown
-from asyncsdk.images.idempotency import is_known
+from asyncsdk.images.idempotency import is_known, same_header
 from asyncsdk.images.ledger.states import ItemState, is_not_delivered
 from asyncsdk.models import Usage
 
@@ -37,8 +37,8 @@ class Policy:
 
     `redo` are ids that are sent again, unless that was done since `redo_before` (unix time). `verify`: the pictures
     of what is done are read and compared, also where a ledger knows it by their places. `now` (unix time) is set where
-    the server knows an edit again by a key: a lost answer is asked for again. Raises ConfigurationError for an unknown
-    value.
+    the server knows an edit again by a key in this `header`: a lost answer is asked for again. Raises
+    ConfigurationError for an unknown value.
     """
 
     on_uncertain: OnUncertain = "report"
@@ -47,6 +47,7 @@ class Policy:
     only: frozenset[str] | None = field(default=None, converter=_names_if_any)
     verify: bool = False
     now: float | None = None
+    header: str | None = None
 
     def __attrs_post_init__(self) -> None:
         if self.on_uncertain not in {"report", "retry", "stop"}:
@@ -59,13 +60,20 @@ class Policy:
             raise ConfigurationError(f"only={name!r} is not known: {', '.join(sorted(_FILTERS))}. Nothing was sent.")
 
     def decide(
-        self, edit_id: str, state: ItemState | None, *, is_in_redo: bool = False, maybe_paid: bool = False
+        self,
+        edit_id: str,
+        state: ItemState | None,
+        *,
+        is_in_redo: bool = False,
+        maybe_paid: bool = False,
+        now: float | None = None,
     ) -> Decision:
         """What to do with an edit of this state. "leave": the edit is outside this run's `only` filter. "batched": it
         is left to its batch.
 
         `is_in_redo`: `redo` names it, perhaps by the id of an earlier edit of the same picture. `maybe_paid`: another
-        run left it as uncertain, which counts where this ledger does not know the edit.
+        run left it as uncertain, which counts where this ledger does not know the edit. `now`: later than the policy's,
+        for what was sent since.
         """
         status = "uncertain" if state is None and maybe_paid else status_of_state(state)
         if status == "batched":  # nothing else is sent while it may be done
@@ -80,7 +88,7 @@ class Policy:
             return "send" if self.only is not None and "refused" in self.only else "refused"
         if state is not None and is_not_delivered(state):
             return "uncertain"  # it is surely paid, and nothing of it is lost
-        if status == "uncertain" and state is not None and self.now is not None and is_known(state.tried, self.now):
+        if status == "uncertain" and state is not None and self._may_ask(state, now):
             return "ask again"
         if status == "uncertain":
             return "send" if self.on_uncertain == "retry" else "uncertain"
@@ -89,6 +97,12 @@ class Policy:
     def takes(self, status: str, *, is_in_redo: bool) -> bool:
         """Whether an edit of this status is within this run's `only` filter."""
         return self.only is None or status in self.only or (is_in_redo and "redo" in self.only)
+
+    def _may_ask(self, state: ItemState, now: float | None) -> bool:
+        """Whether the server surely knows an uncertain edit by its key."""
+        if self.now is None or not same_header(state.header, self.header):
+            return False
+        return is_known(state.tried, self.now if now is None else now)
 
 
 def status_of_state(state: ItemState | None) -> EditStatus:
@@ -108,6 +122,10 @@ def cost_limit(dollars: float | None) -> int | None:
 
 
 _GO_ON = "With a higher limit the same call goes on."
+_LATER = (
+    "What is in batches counts with the most that it may cost: once these have ended, the same call goes on with what "
+    "is left. With a higher limit it goes on now."
+)
 
 
 @define
@@ -115,6 +133,7 @@ class Limits:
     """The limits over all runs. `edits`, `tokens` and `cost` were used so far, by edits that are or may be paid.
 
     Costs are in billionths of a dollar. An edit counts with what it costs at most until its end is known, `in_flight`.
+    `is_in_batches`: some of what counts is in batches, which are not waited for.
     """
 
     max_edits: int | None = None
@@ -125,6 +144,7 @@ class Limits:
     cost: int = 0
     in_flight: int = field(default=0, init=False)
     held_back: int = field(default=0, init=False)  # what an edit that has no room costs at most
+    is_in_batches: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         for name, limit in (("max_edits", self.max_edits), ("max_tokens", self.max_tokens)):
@@ -164,7 +184,7 @@ class Limits:
 
     def check(self) -> None:
         """Raise LimitReachedError if no further edit may be sent, also once those in flight have ended."""
-        if self.is_reached and not (self.may_have_room and self._is_cost_alone):
+        if self.is_reached and not (self.may_have_room and self.is_cost_alone):
             raise self.reached()
 
     def begin(self, most: int | None = None) -> None:
@@ -174,6 +194,10 @@ class Limits:
         """
         if self.is_reached or not self.has_room(most):
             raise self.reached(most)
+        self.count(most)
+
+    def count(self, most: int | None = None) -> None:
+        """Count an edit, whatever the limits are: one that is done after all may exceed them."""
         self.edits += 1
         self.cost += most or 0
         self.in_flight += most or 0
@@ -204,7 +228,7 @@ class Limits:
         return tokens_are or (self.max_cost is not None and self.cost > self.max_cost)
 
     @property
-    def _is_cost_alone(self) -> bool:
+    def is_cost_alone(self) -> bool:
         """Whether no other limit than that of dollars is reached."""
         used = ((self.max_edits, self.edits), (self.max_tokens, self.tokens))
         return not any(most is not None and so_far >= most for most, so_far in used)
@@ -215,11 +239,12 @@ class Limits:
         `most`: what the edit that is held back costs at most.
         """
         self.held_back = most or self.held_back
-        return LimitReachedError(f"{self.in_words()} Nothing more was sent. {_GO_ON}")
+        go_on = _LATER if self.is_in_batches and self.max_cost is not None and self.is_cost_alone else _GO_ON
+        return LimitReachedError(f"{self.in_words()} Nothing more was sent. {go_on}")
 
     def in_words(self) -> str:
         """Which limit is reached, with the current counts over all runs."""
-        if self.max_cost is not None and self._is_cost_alone:
+        if self.max_cost is not None and self.is_cost_alone:
             next_one = f", and the next edit may cost {shown(self.held_back, up=True)}" if self.held_back else ""
             spent = f"{shown(self.cost, up=True)} were spent or may have been, earlier runs included{next_one}."
             return f"max_cost={self.max_cost / NANOS:.10g} is {'exceeded' if self.is_passed else 'reached'}: {spent}"
@@ -247,6 +272,12 @@ class ReservedLimits(Limits):
 
     def begin(self, most: int | None = None) -> None:
         """It is counted already."""
+
+    def count(self, most: int | None = None) -> None:
+        """The ledger does, with the end of the edit."""
+
+    def ask_again(self, most: int | None = None) -> None:
+        """It counts already, and is claimed as that."""
 
     def take_back(self, most: int | None = None) -> None:
         """It is claimed still; the ledger counts it until it is given back."""

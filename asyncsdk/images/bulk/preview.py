@@ -5,7 +5,10 @@ from __future__ import annotations
 from attrs import define, field, frozen
 
 from asyncsdk.error_details import LedgerDamage
-from asyncsdk.images.bulk.intake import PreparedEdit
+from asyncsdk.errors import InvalidEditError
+from asyncsdk.images.batch.requests import require_batchable
+from asyncsdk.images.bulk.ended import EndedPage
+from asyncsdk.images.bulk.intake import PreparedEdit, unsent
 from asyncsdk.images.costs.money import CostRange
 from asyncsdk.images.costs.planned import PlannedCosts, PricesRead
 from asyncsdk.images.outcome import EditOutcome
@@ -24,7 +27,7 @@ class EditPlan:
         input_images: The pictures of what would be sent, times `n`: what counts against the rate limit.
         minutes: How long they take at the given `images_per_minute`; None without it.
         damage: The damaged parts of the ledger. A run stops at them unless `accept_damage` is set.
-        held_back: How many of `to_send` would not be sent, since `max_edits` or `max_tokens` is reached before.
+        held_back: How many of `to_send` would not be sent, since a limit is reached before.
         pictures: How many pictures are requested in what would be sent: `n` of each.
         with_other_fields: How many of what would be sent have pictures that were made with other fields, such as
             another prompt, and that would be moved aside.
@@ -68,14 +71,20 @@ class EditPlan:
 
 @define
 class PlanBuilder:
-    """Counts prepared edits, of which at most `allowed` would be sent, for at most `room` billionths of a dollar."""
+    """Counts prepared edits, of which at most `allowed` would be sent, for at most `room` billionths of a dollar.
+
+    `in_batches`: that is where they go.
+    """
 
     allowed: int | None = None
     costs: PlannedCosts | None = None
     room: int | None = None
+    in_batches: bool = False
+    _reserved: int = 0
     _is_full: bool = False
     _sent: int = 0
     _to_send: int = 0
+    _counting: int = 0  # of these, those that do not count already
     _input_images: int = 0
     _pictures: int = 0
     _with_other_fields: int = 0
@@ -87,9 +96,12 @@ class PlanBuilder:
 
     def count(self, prepared: PreparedEdit | EditOutcome | None) -> None:
         """Add one edit; None is outside the run's filter."""
+        if self.in_batches and isinstance(prepared, PreparedEdit):
+            prepared = _batchable(prepared)
         if isinstance(prepared, PreparedEdit):
             self._to_send += 1
-            if self.allowed is None or self._to_send <= self.allowed:
+            self._counting += not prepared.is_asked_again
+            if self.allowed is None or prepared.is_asked_again or self._counting <= self.allowed:
                 self._count_if_room(prepared)
         elif prepared is not None and (prepared.error is not None or prepared.is_gone):
             self._problems.append(prepared)
@@ -97,12 +109,18 @@ class PlanBuilder:
             self._earlier[prepared.status] += 1
             self._replaced += prepared.is_replaced
 
+    def count_page(self, page: EndedPage) -> None:
+        """Add the edits of a page, which ended."""
+        while (outcome := page.take()) is not None:
+            self.count(outcome)
+
     def _count_if_room(self, prepared: PreparedEdit) -> None:
-        costs = self.costs
-        if costs is not None and self.room is not None:
-            most = costs.pricing.most(prepared.edit, prepared.loaded.images) or 0
-            self._is_full = self._is_full or costs.total.high + most > self.room
-        if self._is_full:
+        costs, counts_already = self.costs, prepared.is_asked_again
+        if costs is not None and self.room is not None and not counts_already:
+            pricing, pictures = costs.pricing, prepared.loaded.images
+            self._reserved += pricing.most(prepared.edit, pictures, batched=self.in_batches) or 0
+            self._is_full = self._is_full or self._reserved > self.room
+        if self._is_full and not counts_already:
             return
         if costs is not None:
             costs.add(prepared.edit, prepared.loaded.images)
@@ -136,3 +154,12 @@ class PlanBuilder:
             batched=self._earlier["batched"],
             **({} if self.costs is None else self.costs.fields()),
         )
+
+
+def _batchable(prepared: PreparedEdit) -> PreparedEdit | EditOutcome:
+    """The edit, or how it would end where it can't be in a batch."""
+    try:
+        require_batchable(prepared.edit)
+    except InvalidEditError as error:
+        return unsent(prepared.edit, prepared.id, error)
+    return prepared

@@ -11,8 +11,10 @@ from collections.abc import (
     AsyncIterator,
     Awaitable,
     Callable,
+    Collection,
     Iterable,
     Iterator,
+    Mapping,
     Sequence,
 )
 from itertools import chain
@@ -23,7 +25,9 @@ from attrs import define, evolve, field, frozen
 
 from asyncsdk import files
 from asyncsdk.errors import EditError, InvalidEditError
+from asyncsdk.images.batch.requests import require_batchable
 from asyncsdk.images.billing import ABANDONED, SENT_ELSEWHERE, charge_unknown, problem_of
+from asyncsdk.images.bulk.ended import EndedPage
 from asyncsdk.images.bulk.identity import source_digest
 from asyncsdk.images.bulk.intake import (
     BatchedEdit,
@@ -35,10 +39,12 @@ from asyncsdk.images.bulk.intake import (
 )
 from asyncsdk.images.bulk.naming import Names
 from asyncsdk.images.bulk.policy import Limits, Policy
-from asyncsdk.images.check import invalid
+from asyncsdk.images.check import invalid, refusal_of_fields
 from asyncsdk.images.costs.pricing import Pricing
 from asyncsdk.images.destination import Destination
 from asyncsdk.images.edit import ImageEdit
+from asyncsdk.images.ledger.claims import Wanted
+from asyncsdk.images.ledger.rows import Ended
 from asyncsdk.images.ledger.seen import SeenEdit, key_of_id
 from asyncsdk.images.ledger.shared import SharedLedger
 from asyncsdk.images.ledger.states import ItemState
@@ -50,6 +56,7 @@ from asyncsdk.remote.stores import RemoteStores
 
 PAGE = 500  # edits that are asked for at once
 MOST_CLAIMED = 16  # at once
+_MOST_NAMES = 100  # of one edit: a number that can't be one is refused once the edit is read
 SHORTEST_WAIT, LONGEST_WAIT = 0.1, 5.0  # seconds, for what others hold
 _NO_ID = (
     "a ledger that machines share knows an edit by its id, and this one has none. Give each row an id of its own. "
@@ -61,7 +68,7 @@ _OTHER = (
 )
 _LATER = " It may be sent again, and paid twice, with on_uncertain='retry' from {} on."
 
-Verdict = Literal["claim", "wait", "compare", "report", "problem"]
+Verdict = Literal["claim", "ask again", "wait", "compare", "report", "problem", "leave"]
 
 
 @frozen
@@ -89,6 +96,7 @@ class SharedIntake:
     """One pass over the edits of a run, from anywhere in the list; at the end again those that others had.
 
     `limits` are those of the whole ledger, which counts; here they are for messages. `few` are claimed at once.
+    `in_batches`: that is where they go, at another price.
     """
 
     policy: Policy
@@ -99,13 +107,15 @@ class SharedIntake:
     stores: RemoteStores = field(factory=RemoteStores)
     few: int = MOST_CLAIMED
     pricing: Pricing | None = None
+    in_batches: bool = False
     before_wait: Callable[[], Awaitable[None]] | None = None
+    more_room: Callable[[], Awaitable[bool]] | None = None
     _names: Names = field(factory=Names, init=False)
     _number: int = field(default=0, init=False)
     _held: deque[ListedEdit] = field(factory=deque, init=False)  # by others, or lost to them
     _offered: OfferedEdit | None = field(default=None, init=False)
 
-    async def in_turn(self, edits: AsyncIterable[ImageEdit]) -> AsyncGenerator[ImageEdit, None]:
+    async def in_turn(self, edits: AsyncIterable[ImageEdit]) -> AsyncGenerator[ImageEdit | EndedPage, None]:
         """Those of `edits` that are this process's, or that have ended, until all have."""
         page = list[ListedEdit]()
         async for edit in edits:
@@ -136,10 +146,6 @@ class SharedIntake:
         offered, self._offered = self._offered, None
         assert offered is not None  # noqa: S101 - for the type checker
         listed, seen = offered.listed, offered.seen
-        if offered.verdict == "problem":
-            return unsent(edit, listed.name, invalid(listed.problem or "", "without an id of its own"))
-        if offered.verdict == "report":
-            return self._report(listed, seen)
         with thread_errors_typed():
             try:
                 loaded = await read_and_check(edit, checked=self.checked, stores=self.stores)
@@ -149,19 +155,24 @@ class SharedIntake:
                 await self.ledger.give_back([listed.key])
                 return unsent(edit, listed.name, error)
             digest = await files.in_thread(loaded.digest)
-        if seen is not None and _is_uncertain(seen) and digest != (seen.digest or seen.new_digest or digest):
+        lost = seen if seen and (seen.is_uncertain or offered.verdict == "ask again") else None
+        if lost is not None and digest != (lost.attempted or digest):
             await self.ledger.give_back([listed.key])
             return unsent(edit, listed.name, invalid(_OTHER.format(listed.name), "with the id of another"))
         if offered.verdict == "compare" and seen is not None:
             if digest == (seen.digest or seen.new_digest):
                 return self._report(listed, seen)
-            if not await self._claimed([(listed, seen)]):
+            wrong = self._refusal(edit)
+            if wrong is not None:
+                return unsent(edit, listed.name, wrong)
+            if not await self._claimed([offered]):
                 self._held.append(listed)
                 return None
-        return self._prepared(listed, loaded, digest)
+        return self._prepared(offered, loaded, digest)
 
-    def _prepared(self, listed: ListedEdit, loaded: LoadedEdit, digest: str) -> PreparedEdit:
+    def _prepared(self, offered: OfferedEdit, loaded: LoadedEdit, digest: str) -> PreparedEdit:
         """An edit that is claimed, ready to be sent."""
+        listed, seen = offered.listed, offered.seen
         edit = listed.edit
         claim = self.ledger.claims.get(listed.key)
         if claim is not None:
@@ -175,6 +186,9 @@ class SharedIntake:
             source=listed.source,
             place=place,
             is_in_redo=listed.name in self.policy.redo,
+            before=None if seen is None else seen.state,
+            is_asked_again=offered.verdict == "ask again",
+            keyed_by=f"{listed.key}#{digest}",  # another job may have had the same id
         )
 
     async def ready(self, prepared: PreparedEdit) -> PreparedEdit | EditOutcome:
@@ -194,95 +208,138 @@ class SharedIntake:
         place, name = edit.line or -self._number, edit.id or edit.name
         if not isinstance(name, str) or not name:
             return ListedEdit(edit, "", str(abs(place)), problem=_NO_ID)
-        problem = self._names.reserve(name, edit.n or 1, place)
+        pictures = min(edit.n, _MOST_NAMES) if isinstance(edit.n, int) else 1
+        problem = self._names.reserve(name, pictures, place)
         return ListedEdit(edit, key_of_id(name), name, source_digest(edit), problem)
 
-    async def _offers(self, page: Sequence[ListedEdit]) -> AsyncIterator[ImageEdit]:
+    async def _offers(self, page: Sequence[ListedEdit]) -> AsyncIterator[ImageEdit | EndedPage]:
         if not page:
             return
         seen = await self.ledger.look([listed.key for listed in page if listed.problem is None])
         lapsed = await self.ledger.mark_lapsed(seen.values())
-        wanted = list[tuple[ListedEdit, SeenEdit | None]]()
-        for listed in page:
-            known = seen.get(listed.key)
-            verdict = self._verdict(listed, known, is_lapsed=listed.key in lapsed)
-            if verdict == "claim":
-                wanted.append((listed, known))
-            elif verdict == "wait":
-                if not self.ledger.is_read_only:  # else it is a preview, and they send it
-                    self._held.append(listed)
-            else:
-                self._offered = OfferedEdit(listed, known, verdict)
-                yield listed.edit
+        ended, compared, wanted = self._sorted(page, seen, lapsed)
+        if ended:
+            yield EndedPage(ended)
+        for each in compared:
+            self._offered = each
+            yield each.listed.edit
         for start in range(0, len(wanted), self.few):
             few = wanted[start : start + self.few]
             granted = await self._claimed(few)
-            for listed, known in few:
-                if listed.key in granted:
-                    self._offered = OfferedEdit(listed, known, "claim")
-                    yield listed.edit
+            for each in few:
+                if each.listed.key in granted:
+                    self._offered = each
+                    yield each.listed.edit
                 else:
-                    self._held.append(listed)
+                    self._held.append(each.listed)
+
+    def _sorted(
+        self, page: Sequence[ListedEdit], seen: Mapping[str, SeenEdit], lapsed: Collection[str]
+    ) -> tuple[deque[EditOutcome], list[OfferedEdit], list[OfferedEdit]]:
+        """How those of a page ended that are not sent, those that have to be read for that, and those to claim."""
+        ended, compared, wanted = deque[EditOutcome](), list[OfferedEdit](), list[OfferedEdit]()
+        for listed in page:
+            known = seen.get(listed.key)
+            verdict = self._verdict(listed, known, is_lapsed=listed.key in lapsed)
+            wrong = self._refusal(listed.edit) if verdict == "claim" else None
+            if wrong is not None:
+                ended.append(unsent(listed.edit, listed.name, wrong))
+            elif verdict in {"claim", "ask again"}:
+                wanted.append(OfferedEdit(listed, known, verdict))
+            elif verdict == "compare":
+                compared.append(OfferedEdit(listed, known, verdict))
+            elif verdict != "wait":
+                outcome = self._ended(listed, known, verdict)
+                ended += () if outcome is None else (outcome,)
+            elif not self.ledger.is_read_only:  # else it is a preview, and they send it
+                self._held.append(listed)
+        return ended, compared, wanted
+
+    def _refusal(self, edit: ImageEdit) -> InvalidEditError | None:
+        """Why an edit can't be sent, as far as its fields say: it may have no price, and needs no claim."""
+        try:
+            if self.in_batches:
+                require_batchable(edit)
+        except InvalidEditError as error:
+            return error
+        return refusal_of_fields(edit) if self.checked else None
 
     def _verdict(self, listed: ListedEdit, seen: SeenEdit | None, *, is_lapsed: bool) -> Verdict:
         """What to do with an edit, as the ledger has it."""
         if listed.problem is not None:
             return "problem"
-        if seen is None:
-            return "claim" if self._decision(listed, None) == "send" else "report"
-        if seen.batch is not None:
-            return "report"
+        if seen is None or seen.batch is not None:
+            decision = self._decision(listed, None if seen is None else seen.state)
+            return "claim" if decision == "send" else "leave" if decision == "leave" else "report"
         standing = seen.standing(may_take=self.ledger.may_take)
         if standing == "held" or (standing == "lapsed" and not is_lapsed):
             return "wait"
-        if self._has_failed_now(seen):
+        if self._has_ended_now(seen, "failed"):
             return "report"
         decision = self._decision(listed, seen.state)
+        if decision == "ask again":
+            return "report" if self._has_ended_now(seen, "uncertain") else "ask again"
         if decision == "send":
-            is_too_soon = _is_uncertain(seen) and seen.sent_again_in(self.ledger.terms.lease) > 0
+            is_too_soon = seen.is_uncertain and seen.sent_again_in(self.ledger.terms.lease) > 0
             return "report" if is_too_soon else "claim"
+        if decision == "leave":
+            return "leave"
         is_same = not self.policy.verify and listed.source in {seen.source, seen.row["new_source"]} - {None}
-        return "report" if is_same or standing == "free" or decision == "leave" else "compare"
+        return "report" if is_same or standing == "free" else "compare"
 
     def _decision(self, listed: ListedEdit, state: ItemState | None) -> str:
         is_in_redo = listed.name in self.policy.redo
-        return self.policy.decide(listed.name, state, is_in_redo=is_in_redo, maybe_paid=bool(listed.edit.maybe_paid))
+        is_maybe_paid, now = bool(listed.edit.maybe_paid), time.time()
+        return self.policy.decide(listed.name, state, is_in_redo=is_in_redo, maybe_paid=is_maybe_paid, now=now)
 
-    def _has_failed_now(self, seen: SeenEdit) -> bool:
-        """Whether another copy of this run tried it already: it is not tried once by each."""
-        return seen.phase is None and seen.status == "failed" and seen.run == self.ledger.run and seen.state is not None
+    def _has_ended_now(self, seen: SeenEdit, status: Ended) -> bool:
+        """Whether another copy of this run tried it already, or asked for it in vain: it is not tried once by each."""
+        return seen.phase is None and seen.run == self.ledger.run and seen.status == status
 
-    async def _claimed(self, wanted: Sequence[tuple[ListedEdit, SeenEdit | None]]) -> frozenset[str]:
+    async def _claimed(self, wanted: Sequence[OfferedEdit]) -> frozenset[str]:
         """The keys of those that are ours now. Waits while what others may yet give back is beyond a limit.
 
         Raises LimitReachedError.
         """
-        edits = [(listed.key, listed.name, seen) for listed, seen in wanted]
-        costs = {listed.key: self.pricing.most(listed.edit) for listed, _ in wanted} if self.pricing else {}
+        edits = [self._wanted(each) for each in wanted]
         limits, wait, dearest = self.limits, 2 * SHORTEST_WAIT, self.pricing.table.dearest if self.pricing else 0
         most: Any = {"max_edits": limits.max_edits, "max_tokens": limits.max_tokens, "max_cost": limits.max_cost}
         while True:
-            granted = await self.ledger.claim(edits, **most, dearest=dearest, costs=costs)
+            granted = await self.ledger.claim(edits, **most, dearest=dearest)
             limits.edits, limits.tokens = granted.spent.edits, granted.spent.tokens
             limits.cost = granted.spent.most(dearest)
             if granted.keys or not granted.is_held_back:
-                limits.edits += len(granted.keys)
+                limits.edits += sum(not each.asks for each in edits if each.key in granted.keys)
                 return granted.keys
             if not self.ledger.claims and not await self.ledger.may_have_room():
-                raise limits.reached(max((cost or 0 for cost in costs.values()), default=0))
+                if limits.is_cost_alone and self.more_room is not None and await self.more_room():
+                    continue
+                raise limits.reached(max((each.cost or 0 for each in edits), default=0))
             if self.before_wait is not None:
                 await self.before_wait()
             await anyio.sleep(wait * random.uniform(1.0, 2.0))
             wait = min(wait * 1.5, LONGEST_WAIT)  # to ask for them reads all edits
 
-    def _report(self, listed: ListedEdit, seen: SeenEdit | None) -> EditOutcome | None:
+    def _wanted(self, offered: OfferedEdit) -> Wanted:
+        """What is asked of the ledger for an edit."""
+        listed, asks = offered.listed, offered.verdict == "ask again"
+        return Wanted(listed.key, listed.name, offered.seen, None if asks else self._most(listed.edit), asks)
+
+    def _most(self, edit: ImageEdit) -> int | None:
+        """What an edit costs at most; no picture is read for that, which comes after the claim."""
+        return None if self.pricing is None else self.pricing.most(edit, batched=self.in_batches)
+
+    def _ended(self, listed: ListedEdit, seen: SeenEdit | None, verdict: Verdict) -> EditOutcome | None:
         """How an edit ended that is not sent by this run; None for one that the run is not about."""
+        if verdict == "problem":
+            return unsent(listed.edit, listed.name, invalid(listed.problem or "", "without an id of its own"))
+        return None if verdict == "leave" else self._report(listed, seen)
+
+    def _report(self, listed: ListedEdit, seen: SeenEdit | None) -> EditOutcome:
+        """How an edit ended that the run is about."""
         state = None if seen is None else seen.state
-        if seen is not None and self._has_failed_now(seen):
+        if seen is not None and self._has_ended_now(seen, "failed"):
             return self._outcome(listed, state, "failed", None if state is None else state.problem)
-        decision = self._decision(listed, state)
-        if decision == "leave":
-            return None
         if state is None or seen is None:
             return self._outcome(listed, None, "uncertain", SENT_ELSEWHERE)
         if state.status == "batched":
@@ -317,10 +374,6 @@ class SharedIntake:
             cost=None if state is None else state.dollars,
             problem=problem,
         )
-
-
-def _is_uncertain(seen: SeenEdit) -> bool:
-    return seen.phase == "started" or (seen.phase is None and seen.status == "uncertain")
 
 
 def from_anywhere(edits: Callable[[int, int | None], Iterable[ImageEdit]], count: int) -> Iterator[ImageEdit]:

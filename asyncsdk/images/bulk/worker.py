@@ -17,8 +17,8 @@ from asyncsdk.images.bulk.delivery import LedgerWriter, ResultWriter
 from asyncsdk.images.bulk.intake import PreparedEdit
 from asyncsdk.images.bulk.lifecycle import EditLifecycle
 from asyncsdk.images.bulk.run import BulkRun
-from asyncsdk.images.costs.money import NANOS
-from asyncsdk.images.idempotency import EditKey
+from asyncsdk.images.costs.money import in_dollars
+from asyncsdk.images.idempotency import EditKey, is_known, same_header
 from asyncsdk.images.ledger import ClaimLostError
 from asyncsdk.images.outcome import EditOutcome, shortfall
 from asyncsdk.images.result import EditResult, keep_raw
@@ -59,8 +59,8 @@ class EditWorker:
     def __attrs_post_init__(self) -> None:
         self._ledger = LedgerWriter(self.run.ledger, self.prepared)
         if self.run.idempotency_header is not None:
-            self._key = key_of(self.prepared, self._ledger.owner.apart, time.time())
-        if self.prepared.is_asked_again and self.prepared.before is not None:  # it counts, and is written down, already
+            self._key = key_of(self.prepared, self.run.idempotency_header, time.time())
+        if self.prepared.is_asked_again and self.prepared.before is not None:  # it counts already
             self.lifecycle, self._is_known = EditLifecycle(lost=charge_unknown(EditError(ABANDONED))), True
             self._most = self.prepared.before.cost
             self.run.limits.ask_again(self._most)
@@ -141,8 +141,7 @@ class EditWorker:
         if not self._is_known:
             self.run.limits.begin(self._most)
         self.lifecycle = self.lifecycle.to("counted")
-        if not self._is_known:
-            await self._ledger.intend(self._most, self._key)
+        await self._ledger.intend(self._most, self._key, again=self._is_known)
         self.lifecycle = self.lifecycle.to("intended")
         await anyio.lowlevel.checkpoint_if_cancelled()
         self._allow_retries()
@@ -309,24 +308,26 @@ class EditWorker:
             displaced_objects=() if self._writer is None else self._writer.displaced.objects,
             result=result,
             usage=None if result is None else result.usage,
-            cost=None if self._cost is None else self._cost / NANOS,
+            cost=in_dollars(self._cost),
             problem=problem if problem is not None or result is None else shortfall(result),
             error=error,
         )
 
 
-def key_of(prepared: PreparedEdit, claim: str | None, now: float) -> EditKey:
-    """The key of an edit that is sent; of a ledger that machines share, that of its `claim`."""
-    if prepared.item is None:
-        return EditKey(token(), 0, now)
-    if claim is not None:
-        return EditKey(f"{prepared.item}{claim}", 0, now)
-    before = prepared.before
-    generation = 0 if before is None else before.generation
-    if prepared.is_asked_again and before is not None and before.tried is not None:
-        return EditKey(prepared.item, generation, before.tried)
-    is_redone = before is not None and (before.status == "done" or prepared.is_in_redo)
-    return EditKey(prepared.item, generation + is_redone, now)
+def key_of(prepared: PreparedEdit, header: str, now: float) -> EditKey:
+    """The key of an edit that is sent. A redo has another one, and so has what is sent again after the first's time.
+
+    So has what is sent in another header: when a key was sent first is known of one.
+    """
+    keyed, before = prepared.keyed_by or prepared.item, prepared.before
+    if keyed is None or before is None:
+        return EditKey(token() if keyed is None else keyed, 0, now, header)
+    is_redone = before.status == "done" or prepared.is_in_redo
+    is_over = before.tried is not None and not is_known(before.tried, now)
+    is_over = is_over or (before.header is not None and not same_header(before.header, header))
+    if (is_redone or is_over) and not prepared.is_asked_again:
+        return EditKey(keyed, before.generation + 1, now, header)
+    return EditKey(keyed, before.generation, now if before.tried is None else before.tried, header)
 
 
 async def _wait_until_alone(run: BulkRun, error: Exception) -> None:

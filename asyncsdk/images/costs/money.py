@@ -16,6 +16,11 @@ def nanos_of(dollars: float) -> int:
     return int((Decimal(str(dollars)) * NANOS).to_integral_value(ROUND_HALF_UP))
 
 
+def in_dollars(nanos: int | None) -> float | None:
+    """An amount in dollars; None stays None."""
+    return None if nanos is None else nanos / NANOS
+
+
 def part_of(nanos: int, factor: float) -> int:
     """An amount at a part of the price, rounded up."""
     return int((Decimal(str(factor)) * nanos).to_integral_value(ROUND_CEILING))

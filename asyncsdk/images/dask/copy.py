@@ -13,6 +13,7 @@ from asyncsdk import tasks
 from asyncsdk.client import Client
 from asyncsdk.errors import ConfigurationError
 from asyncsdk.images.bulk.outcomes import Outcomes
+from asyncsdk.images.costs.travelling import table_of
 from asyncsdk.images.dask import pages
 from asyncsdk.images.dask.task import CopyEnd, CopyTask
 from asyncsdk.images.editor import ImageEditor
@@ -48,7 +49,8 @@ async def _copy(task: CopyTask, is_leaving: Callable[[], bool]) -> CopyEnd:
     ledger = PostgresLedger(ledger_of(task, os.environ), options=task.options, terms=terms, part_of=task.run)
     stores = RemoteStores()
     async with Client(key_of(task, os.environ), **task.client) as client, tasks.group() as group:
-        editor = ImageEditor(client, remote_options=stores, **task.editor)
+        prices = None if task.prices is None else table_of(task.prices)
+        editor = ImageEditor(client, remote_options=stores, prices=prices, **task.editor)
         edits = pages.read(task.pages, task.out, stores, from_anywhere=True)
         async with editor.edit_many(edits, out=task.out, ledger=ledger, **task.request) as outcomes:
             group.start_soon(_stop_when_leaving, outcomes, is_leaving)

@@ -24,6 +24,7 @@ from asyncsdk.images.bulk.policy import Limits, Policy
 from asyncsdk.images.costs.money import NANOS
 from asyncsdk.images.costs.pricing import Pricing
 from asyncsdk.images.costs.table import packaged
+from asyncsdk.images.costs.travelling import fields_of
 from asyncsdk.images.dask import pages
 from asyncsdk.images.dask.task import CopyEnd, CopyTask
 from asyncsdk.images.dask.travel import check_fit, client_arguments
@@ -262,8 +263,11 @@ def _task_of(shared: PostgresLedger, ledger: SharedLedger, **rest: Any) -> CopyT
 
 
 def _policy_of(policy: Policy) -> dict[str, Any]:
-    """The arguments of `edit_many` that give this policy: its fields, by their names. Each copy has its own now."""
-    fields = asdict(policy, filter=lambda attribute, _: attribute.name != "now")
+    """The arguments of `edit_many` that give this policy: its fields, by their names.
+
+    Each copy has its own now, and its editor has the header.
+    """
+    fields = asdict(policy, filter=lambda attribute, _: attribute.name not in {"now", "header"})
     return {name: sorted(value) if isinstance(value, frozenset) else value for name, value in fields.items()}
 
 
@@ -295,7 +299,6 @@ async def driving(
         has_out=target is not None,
         is_shared=shared is not None,
         has_remote_options=bool(stores.options),
-        has_prices=pricing.table is not packaged(),
     )
     assert target is not None and place is not None and shared is not None  # noqa: S101, PT018 - for the type checker
     request = {"concurrency": concurrency, "images_per_minute": rate, "check": checked} | _policy_of(policy)
@@ -306,7 +309,8 @@ async def driving(
         assert isinstance(ledger, SharedLedger)  # noqa: S101 - for the type checker
         await target.prepare(ledger)
         names = await pages.write(edits, out, stores)
-        arguments = {"client": arguments, "editor": editor, "request": request}
+        prices = None if pricing.table is packaged() else fields_of(pricing.table)
+        arguments = {"client": arguments, "editor": editor, "request": request, "prices": prices}
         task = _task_of(shared, ledger, out=out, pages=names, key=client.settings.variable, **arguments)
         before = await ledger.redo_before(policy.redo_before)
         limits = limits_with(limits, ledger, pricing)
@@ -323,7 +327,7 @@ async def driving(
             )
             run = WatchedRun(
                 client=client, intake=intake, limiter=RateLimiter(INPUT_IMAGES, rate), limits=limits, ledger=ledger,
-                concurrency=concurrency, copies=copies,
+                concurrency=concurrency, copies=copies, pricing=pricing,
             )  # fmt: skip
             try:
                 async with outcomes_of(run, pages.read(names, out, stores)) as outcomes:

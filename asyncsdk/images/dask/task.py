@@ -22,7 +22,7 @@ class CopyTask:
     `run` is the run of the ledger that the copy is part of, with its begin: another database has another one. `client`,
     `editor` and `request` are arguments of `Client`, `ImageEditor` and `edit_many`, `key` is the variable that has a
     worker's key, `terms` are those of the lease, `pages` the names of the pages of the list below `out`, `asyncsdk` is
-    its version.
+    its version. `prices` is the caller's table, by `costs/travelling.py`; None: that of the package.
     """
 
     out: str
@@ -36,6 +36,7 @@ class CopyTask:
     editor: Mapping[str, Any]
     request: Mapping[str, Any]
     asyncsdk: str
+    prices: Mapping[str, Any] | None = None
 
     def as_text(self) -> str:
         """The task as JSON."""

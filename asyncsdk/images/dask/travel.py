@@ -57,7 +57,7 @@ def client_arguments(
     }
 
 
-def check_fit(*, has_save: bool, has_out: bool, is_shared: bool, has_remote_options: bool, has_prices: bool) -> None:
+def check_fit(*, has_save: bool, has_out: bool, is_shared: bool, has_remote_options: bool) -> None:
     """Raise ConfigurationError for what a run on workers can't have, or lacks."""
     if has_save:
         problem = "save= is a function of this process, which workers don't have: give out= instead"
@@ -70,8 +70,6 @@ def check_fit(*, has_save: bool, has_out: bool, is_shared: bool, has_remote_opti
         )
     elif has_remote_options:
         problem = "remote_options= may hold credentials, which do not travel: set obstore's variables on each worker"
-    elif has_prices:
-        problem = "workers count by the prices of the package: leave prices= out"
     else:
         return
     raise ConfigurationError(f"a run on Dask: {problem}. Nothing was sent.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
 from typing import Protocol
 
@@ -9,6 +10,7 @@ import anyio
 from attrs import define, evolve, field
 
 from asyncsdk.errors import AsyncSDKError, EditError
+from asyncsdk.images.bulk.ended import EndedPage
 from asyncsdk.images.bulk.intake import PreparedEdit, unsent
 from asyncsdk.images.bulk.run import BulkRun
 from asyncsdk.images.bulk.shared_intake import (
@@ -18,7 +20,9 @@ from asyncsdk.images.bulk.shared_intake import (
     ListedEdit,
     OfferedEdit,
     SharedIntake,
+    Verdict,
 )
+from asyncsdk.images.costs.money import nanos_of
 from asyncsdk.images.edit import ImageEdit
 from asyncsdk.images.ledger.seen import SeenEdit
 from asyncsdk.images.outcome import EditOutcome
@@ -57,7 +61,7 @@ class WatchingIntake(SharedIntake):
     are_compared: bool = False  # the copies read what is done too: that it is done is known once they are over
     is_through: bool = field(default=False, init=False)  # it has seen the whole list
 
-    async def in_turn(self, edits: AsyncIterable[ImageEdit]) -> AsyncGenerator[ImageEdit, None]:
+    async def in_turn(self, edits: AsyncIterable[ImageEdit]) -> AsyncGenerator[ImageEdit | EndedPage, None]:
         """The edits that have ended, and in the end those that no copy could send.
 
         Raises what ended the copies if an edit is left.
@@ -78,19 +82,20 @@ class WatchingIntake(SharedIntake):
 
     async def prepare(self, edit: ImageEdit) -> EditOutcome | None:
         """How the `edit` that `in_turn` gave last ended; None for one that this run is not about."""
-        offered = self._offered
         outcome = await super().prepare(edit)
         if isinstance(outcome, PreparedEdit):
             outcome = await self.ready(outcome)
         if isinstance(outcome, PreparedEdit):  # it can be sent, and each copy passed it over
             return unsent(edit, outcome.id, EditError(_NOT_THERE))
-        if outcome is None:
-            return None
-        seen = None if offered is None else offered.seen
+        return outcome
+
+    def _report(self, listed: ListedEdit, seen: SeenEdit | None) -> EditOutcome:
+        """How an edit ended: for the caller of this run, what a copy of it has done is done now."""
+        outcome = super()._report(listed, seen)
         is_now = outcome.status == "skipped" and seen is not None and seen.run == self.ledger.run
         return evolve(outcome, status="done") if is_now else outcome
 
-    async def _ends(self, page: list[ListedEdit]) -> AsyncIterator[ImageEdit]:
+    async def _ends(self, page: list[ListedEdit]) -> AsyncIterator[ImageEdit | EndedPage]:
         """Those of a page that have ended, as they do; what is in `page` afterwards has not."""
         wait = SHORTEST_WAIT
         while page:
@@ -99,22 +104,38 @@ class WatchingIntake(SharedIntake):
                 await anyio.sleep(LONGEST_WAIT)
                 continue
             seen = await self.ledger.look([listed.key for listed in page if listed.problem is None])
-            for listed in page.copy():
+            ended, passed_over, left = deque[EditOutcome](), list[OfferedEdit](), list[ListedEdit]()
+            may_be_sent = not (are_over and self.copies.saw_all_end)
+            for listed in page:
                 known = seen.get(listed.key)
-                verdict = self._verdict(listed, known, is_lapsed=False)
-                has_ended = verdict in {"report", "problem"}
-                if has_ended or (are_over and self.copies.saw_all_end and verdict in {"claim", "compare"}):
-                    page.remove(listed)
-                    self._offered = OfferedEdit(listed, known, verdict)
-                    yield listed.edit
+                verdict = self._watched(listed, known, are_over=are_over)
+                if verdict == "wait" or (may_be_sent and verdict in {"claim", "compare"}):
+                    left.append(listed)
+                elif verdict in {"claim", "compare"}:
+                    passed_over.append(OfferedEdit(listed, known, verdict))
+                elif (outcome := self._ended(listed, known, verdict)) is not None:
+                    ended.append(outcome)
+            page[:] = left
+            if ended:
+                yield EndedPage(ended)
+            for each in passed_over:
+                self._offered = each
+                yield each.listed.edit
             if are_over or not page:
                 return
             wait = SHORTEST_WAIT if len(page) < before else min(wait * 1.5, LONGEST_WAIT)
             await anyio.sleep(wait)
 
-    async def _claimed(self, wanted: Sequence[tuple[ListedEdit, SeenEdit | None]]) -> frozenset[str]:
+    def _watched(self, listed: ListedEdit, seen: SeenEdit | None, *, are_over: bool) -> Verdict:
+        """What an edit is to a run that sends nothing: that its answer is asked for again is left to the copies."""
+        verdict = self._verdict(listed, seen, is_lapsed=False)
+        if verdict == "ask again":
+            return "report" if are_over else "wait"
+        return verdict
+
+    async def _claimed(self, wanted: Sequence[OfferedEdit]) -> frozenset[str]:
         """All, but nothing is sent from here: why no copy could is seen by what `prepare` makes of them."""
-        return frozenset(listed.key for listed, _ in wanted)
+        return frozenset(each.listed.key for each in wanted)
 
 
 @define(eq=False, kw_only=True)
@@ -140,3 +161,11 @@ class WatchedRun(BulkRun):
         if outcome is not None and outcome.status == "done":
             self.images_made += len(outcome.files) + len(outcome.objects)
             self.usage = add([self.usage, outcome.usage or Usage()])
+            self._pay(outcome)
+
+    def _pay(self, outcome: EditOutcome) -> None:
+        """Count what an edit cost, as its copy wrote that down."""
+        if outcome.cost is not None:
+            self.cost += nanos_of(outcome.cost)
+        elif outcome.usage is not None:
+            self.unpriced += outcome.usage.total_tokens or 0

@@ -80,10 +80,12 @@ class Ledger(Protocol):
         source: str | None = None,
         cost: int | None = None,
         key: EditKey | None = None,
+        again: bool = False,
     ) -> None:
         """Return once it is written that `item` is about to be sent, with the name of its `n` pictures.
 
-        `cost`: what it costs at most, in billionths of a dollar. `key`: by which the server knows it again.
+        `cost`: what it costs at most, in billionths of a dollar. `key`: by which the server knows it again. `again`: it
+        may have been made, and its answer is asked for again by that key.
         """
 
     def may_send(self, item: str) -> bool:

@@ -10,15 +10,17 @@ The facts, in the order in which they are written; each before what it is about 
     results    its output and error file
     closed     every row of it is recorded
     withdrawn  surely nothing of it was done: its rows are as they were before it
+    spare      no batch needs these pictures, and none that comes refers to them: they are deleted next
     removed    a file of ours is not on the server any more
     swept      no other file of ours is there
     tried      an edit failed in a batch, where its row does not count that
+    afresh     all before it is replaced by what follows, as in `LedgerIndex`; of a ledger in a database
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from attrs import define, evolve, field, frozen
@@ -27,7 +29,7 @@ from asyncsdk.images.batch.stock import PictureStock, UploadedPicture
 
 KINDS = frozenset({
     "batches", "uploaded", "needs", "creating", "created", "results", "closed", "withdrawn", "removed", "swept",
-    "tried",
+    "tried", "spare",
 })  # fmt: skip
 CHUNK = 500  # files in a fact
 
@@ -58,7 +60,7 @@ class BatchBook:
     """The batches of one ledger.
 
     `token` sets our files on the server apart from those of others; `files` are requests and results of batches that
-    are closed; `is_swept`: nothing was sent since other files of ours were looked for.
+    are closed, and pictures that are spare; `is_swept`: nothing was sent since other files of ours were looked for.
     """
 
     token: str | None = field(default=None, init=False)
@@ -74,6 +76,7 @@ class BatchBook:
         kind = fact["t"]
         if kind == "batches":
             self.token, self.last = self.token or str(fact["token"]), max(self.last, int(fact.get("last", 0)))
+            self.is_swept = self.is_swept and bool(fact.get("swept", True))
         elif kind == "uploaded":
             expires = fact.get("expires")
             picture = UploadedPicture(str(fact["digest"]), str(fact["file"]), None if expires is None else int(expires))
@@ -84,20 +87,22 @@ class BatchBook:
                 self.stock.need(str(file_id), str(fact["batch"]))
         elif kind == "creating":
             self._create(fact)
+        elif kind == "spare":
+            self._set_aside(map(str, fact["files"]))
         elif kind == "removed":
-            self.stock.lost(str(fact["file"]))
-            self.files.pop(str(fact["file"]), None)
+            self._set_aside([str(fact["file"])])
+            del self.files[str(fact["file"])]
         elif kind == "swept":
             self.is_swept = True
         elif kind == "tried":
-            self.tries[str(fact["item"])] += 1
+            self.tries[str(fact["item"])] += int(fact.get("times", 1))
         else:
             self._change(kind, str(fact["batch"]), fact)
 
     def facts(self) -> Iterator[dict[str, Any]]:
         """The same book in as few facts as possible, but for `needs` and `creating`, which come after the rows."""
         if self.token is not None:
-            yield {"t": "batches", "token": self.token, "last": self.last}
+            yield {"t": "batches", "token": self.token, "last": self.last, "swept": self.is_swept}
         for picture in self.stock.pictures():
             yield {"t": "uploaded", "digest": picture.digest, "file": picture.file_id, "expires": picture.expires_at}
 
@@ -110,10 +115,17 @@ class BatchBook:
                 yield {"t": "created", "batch": record.key, "id": record.batch_id}
             if record.results:
                 yield {"t": "results", "batch": record.key, "files": list(record.results)}
+        for item, times in self.tries.items():
+            yield {"t": "tried", "item": item, "times": times}
         if self.files:
             yield {"t": "closed", "batch": "", "files": list(self.files)}
         if self.is_swept and self.token is not None:
             yield {"t": "swept"}
+
+    def _set_aside(self, files: Iterable[str]) -> None:
+        for file_id in files:
+            self.stock.lost(file_id)
+            self.files[file_id] = None
 
     def _create(self, fact: Fields) -> None:
         record = BatchRecord(
@@ -140,6 +152,12 @@ class BatchBook:
                 del self.open[key]
                 self.files.update(dict.fromkeys((record.input_file, *record.results)))
             self.stock.end(key)
+
+
+def spare_of(files: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The facts that no batch needs these pictures."""
+    for start in range(0, len(files), CHUNK):
+        yield {"t": "spare", "files": list(files[start : start + CHUNK])}
 
 
 def creating_of(record: BatchRecord) -> dict[str, Any]:

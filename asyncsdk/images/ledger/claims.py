@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +12,8 @@ import anyio
 from attrs import define, field, frozen
 
 from asyncsdk.errors import EditError, LedgerBusyError, LedgerError, LedgerRewoundError
+from asyncsdk.images.idempotency import EditKey
+from asyncsdk.images.ledger import KnownItem
 from asyncsdk.images.ledger.copied import COPIED_BY, COPIED_FROM, MOVED_TO
 from asyncsdk.images.ledger.index import Spent, usage_fields
 from asyncsdk.images.ledger.messages import moved
@@ -20,7 +23,11 @@ from asyncsdk.images.names import casefolded
 from asyncsdk.images.outcome import Problem
 from asyncsdk.models import Usage
 from asyncsdk.postgres import DatabaseFault
+from asyncsdk.postgres.database import Database
 from asyncsdk.postgres.machine import is_gone_here
+
+LAPSE_ATTEMPTS, LOCKED_SECONDS = 5, 0.1
+NO_ROW: Mapping[str, Any] = {"answer": "no", "has_epoch": None}  # of a change
 
 
 @frozen(kw_only=True)
@@ -37,6 +44,7 @@ class Claim:
     """An edit that this process has claimed. `last` is the try of its last change.
 
     `owes`: it was turned away, and that is not written yet; `pending` is the try of a start whose end is not known.
+    `asks`: for the answer to an attempt that may have been made. `sent_as` is its key; None: it has none.
     """
 
     key: str
@@ -50,7 +58,20 @@ class Claim:
     started: float = 0.0  # when that was asked for, in seconds of elapsed time
     owes: bool = False
     pending: str | None = None
+    asks: bool = False
+    sent_as: EditKey | None = None
     turn: anyio.Lock = field(factory=anyio.Lock, init=False, repr=False)
+
+    @property
+    def known(self) -> dict[str, Any]:
+        """What is sent under it, as the statement takes it."""
+        key = self.sent_as
+        known = (
+            {"generation": None, "header": None}
+            if key is None
+            else {"generation": key.generation, "header": key.header}
+        )
+        return {"digest": self.digest, "source": self.source, **known}
 
 
 @frozen(eq=False)
@@ -61,27 +82,51 @@ class ChangeToMake:
     result: dict[str, Any]
 
 
-def wanted(edit: tuple[str, str, SeenEdit | None], new: str, cost: int | None) -> dict[str, Any]:
-    """A claim of an edit as it was seen, as the statement takes it: `new` is its try, `cost` what it costs at most."""
-    key, edit_id, seen = edit
-    last = {"epoch": 0} if seen is None else {"epoch": seen.epoch, "last": seen.last}
-    return {"key": key, "id": edit_id, "new": new, "cost": cost, **last}
+@frozen
+class Wanted:
+    """An edit to claim, as it was seen, and what it costs at most. `asks`: for the answer that was lost, by its key."""
+
+    key: str
+    id: str
+    seen: SeenEdit | None
+    cost: int | None = None
+    asks: bool = False
+
+    def as_json(self, new: str) -> dict[str, Any]:
+        """The claim as the statement takes it: `new` is its try."""
+        seen = self.seen
+        last = {"epoch": 0} if seen is None else {"epoch": seen.epoch, "last": seen.last}
+        return {"key": self.key, "id": self.id, "new": new, "cost": self.cost, "again": self.asks, **last}
 
 
-def granted_in(
-    rows: Sequence[Any], edits: Sequence[tuple[str, str, SeenEdit | None]], tries: Mapping[str, str]
-) -> dict[str, Claim]:
+def granted_in(rows: Sequence[Any], edits: Sequence[Wanted], tries: Mapping[str, str]) -> dict[str, Claim]:
     """What was granted of the `edits` that were asked for, by their keys."""
-    ids = {key: edit_id for key, edit_id, _ in edits}
+    asked = {each.key: each for each in edits}
     epochs = {row["key"]: row["epoch"] for row in rows if row["key"] is not None}
-    return {key: Claim(key, ids[key], epoch, tries[key]) for key, epoch in epochs.items()}
+    return {key: Claim(key, asked[key].id, epoch, tries[key], asks=asked[key].asks) for key, epoch in epochs.items()}
 
 
 def ended(claim: Claim, usage: Usage | None, problem: Problem | None) -> dict[str, Any]:
     """What the statement takes of an edit that ended, of what is known with its claim, what it used and its problem."""
     tokens = (usage.total_tokens or 0) if usage else 0
-    what: dict[str, Any] = {"digest": claim.digest, "source": claim.source, "n": claim.n, "tokens": tokens}
+    what: dict[str, Any] = {**claim.known, "n": claim.n, "tokens": tokens}
     return what | {"usage": usage and usage_fields(usage), "problem": problem and problem_fields(problem)}
+
+
+async def is_held(database: Database, holder: uuid.UUID, claim: Claim) -> bool:
+    """Whether the lease never lapsed since an edit was started, which is asked for again by its key.
+
+    Where it did, the edit is let go, as if this process were gone: whoever comes next asks. Raises DatabaseFault.
+    """
+    await database.ensure_lease(holder)
+    if database.is_held_since(claim.started):
+        return True
+    lapsed = json.dumps([{"key": claim.key, "epoch": claim.epoch, "last": claim.last}])
+    for _ in range(LAPSE_ATTEMPTS):
+        if await database.run("edit_lapse", lapsed, json.dumps([str(holder)]), False):  # noqa: FBT003 - as it takes it
+            break
+        await anyio.sleep(LOCKED_SECONDS)  # others had it locked, or have done so: else it would be ours for ever
+    return False
 
 
 def gone_in(edits: Iterable[SeenEdit | None]) -> str:
@@ -105,6 +150,12 @@ def keys_of(stem: str) -> Iterator[str]:
         yield casefolded(name)
         if "~" in name and name.rpartition("~")[2].partition("-")[0].isdigit():
             yield casefolded(name.rpartition("~")[0])
+
+
+def owner_in(seen: Mapping[str, SeenEdit], stem: str) -> KnownItem | None:
+    """The edit, of those that were seen, that has or may have a picture of this name."""
+    each = next((seen[key] for key in keys_of(stem) if key in seen), None)
+    return None if each is None or each.state is None else KnownItem(each.key, each.state, each.phase is not None)
 
 
 @contextmanager
@@ -157,8 +208,8 @@ def stopped(lease: float) -> EditError:
     return error
 
 
-def seen_edit(row: Any) -> SeenEdit:
-    """An edit as a row of a page shows it."""
+def seen_edit(row: Any, here: float) -> SeenEdit:
+    """An edit as a row of a page shows it, which was asked for at `here` by the clock of this machine."""
     return SeenEdit(
         key=row["key"],
         id=row["id"],
@@ -175,5 +226,6 @@ def seen_edit(row: Any) -> SeenEdit:
         is_gone=is_gone_here(row["pid"], row["machine"]),
         started=row["started"],
         now=row["now"],
+        here=here,
         row=row,
     )

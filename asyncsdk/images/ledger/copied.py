@@ -19,7 +19,7 @@ Row = Mapping[str, Any]
 MOVED_TO, COPIED_FROM = "moved-to", "copied-from"  # in the place of a ledger's options: no run may begin
 COPIED_BY = "by"  # beside both: the attempt to copy it, which a source has in common with no copy but its own
 NOBODY = "00000000-0000-0000-0000-000000000000"
-_TIMES = ("at", "started")
+_TIMES = ("at", "started", "tried", "new_tried")
 _RANKS = ("failed", "refused", "done", "uncertain", "sent")  # of edits with one id: what is or may be paid is kept
 
 
@@ -58,7 +58,10 @@ class Chosen:
 
 
 def row_of(key: str, digest: str | None, state: ItemState) -> dict[str, Any]:
-    """The state of an edit as a row: one that was sent, and whose end nobody wrote down, may be paid."""
+    """The state of an edit as a row: one that was sent, and whose end nobody wrote down, may be paid.
+
+    Its key is not kept: that of a row is made of other things, so that a server would not know it again.
+    """
     status = "uncertain" if state.status == "sent" else state.status
     return {
         "key": key, "id": state.id, "status": status, "at": _iso(state.at), "run": None, "digest": digest,
@@ -69,6 +72,7 @@ def row_of(key: str, digest: str | None, state: ItemState) -> dict[str, Any]:
         "epoch": 1, "holder": NOBODY, "try": NOBODY,
         "started": _iso(state.at) if status == "uncertain" else None,
         "new_digest": None, "new_source": None, "new_n": None, "new_cost": None,
+        "generation": 0, "tried": None, "header": None, "new_generation": None, "new_tried": None, "asks": False,
     }  # fmt: skip
 
 
@@ -82,7 +86,7 @@ class RowsDigest:
     def add(self, row: Row) -> None:
         """Add one; they come in the order of their keys."""
         same = {name: value for name, value in row.items() if value is not None}  # a source may not know all columns
-        same |= {name: _moment(row[name]) for name in _TIMES}
+        same |= {name: _moment(row.get(name)) for name in _TIMES}
         self._sum.update(json.dumps(same, sort_keys=True).encode())
         self.rows += 1
 

@@ -120,15 +120,21 @@ class FileLedger:
         source: str | None = None,
         cost: int | None = None,
         key: EditKey | None = None,
+        again: bool = False,
     ) -> None:
         """Write down that `item` is about to be sent, with the name of its `n` pictures. Raises LedgerError.
 
-        `source` is a digest of where its first picture comes from; `cost` is what it costs at most.
+        `source` is a digest of where its first picture comes from; `cost` is what it costs at most. What is asked for
+        `again` is written down already.
 
         Cancelled, it is taken back once it is written; where that can't be awaited, it counts as uncertain.
         """
+        if again:
+            return
         known: dict[str, Any] = {"source": source, "cost": cost}
-        known |= {} if key is None else {"generation": key.generation, "tried": round(key.tried, 3)}
+        known |= (
+            {} if key is None else {"generation": key.generation, "tried": round(key.tried, 3), "header": key.header}
+        )
         known = {name: value for name, value in known.items() if value is not None}
         written = self._add({"t": "intent", "item": item, "id": id, "n": n, **known})
         written.add_done_callback(_look_away)

@@ -123,7 +123,7 @@ class LedgerIndex:
         name, n, source = str(fields["id"]), int(fields["n"]), fields.get("source")
         before = self._before(key)
         cost, attempt = cost_from(fields), 0 if before is None else before.attempt
-        known = key_fields(fields)
+        known = key_fields(fields) or _no_key(before)
         self.states.put(
             key, ItemState("sent", name, at, n=n, source=source, before=before, cost=cost, attempt=attempt, **known)
         )
@@ -135,9 +135,8 @@ class LedgerIndex:
         """It counts once the batch is created: before that it is as it was."""
         name, n, source = str(fields["id"]), int(fields["n"]), fields.get("source")
         before, batch, attempt = self._before(key), str(fields["batch"]), int(fields["try"])
-        self.states.put(
-            key, ItemState("batched", name, at, n=n, source=source, before=before, batch=batch, attempt=attempt)
-        )
+        known: dict[str, Any] = {"batch": batch, "attempt": attempt, "cost": cost_from(fields)} | _no_key(before)
+        self.states.put(key, ItemState("batched", name, at, n=n, source=source, before=before, **known))
         self._own(key, name, n)
 
     def _before(self, key: bytes) -> ItemState | None:
@@ -152,15 +151,19 @@ class LedgerIndex:
         batch = str(fields.get("batch"))
         was_open = batch in self.book.open
         if kind == "withdrawn" and was_open:
-            self._edits -= self._under_way(batch)
+            self._count_batch(batch, -1)
         self.book.apply(fields)
         if kind == "creating" and not was_open:
-            self._edits += self._under_way(batch)
+            self._count_batch(batch, 1)
         if kind in {"closed", "withdrawn"}:
             self.states.forget_batch(batch)
 
-    def _under_way(self, batch: str) -> int:
-        return sum(state.status == "batched" for _, state in self.states.of_batch(batch))
+    def _count_batch(self, batch: str, sign: int) -> None:
+        """The edits that are in a batch count with the most that they cost, or do no more."""
+        for _, state in self.states.of_batch(batch):
+            if state.status == "batched":
+                self._edits += sign
+                self._cost += sign * (state.cost or 0)
 
     def _true(self, state: ItemState | None) -> ItemState | None:
         """The state of an edit, which was not sent if the batch that it was put in was surely not created."""
@@ -169,7 +172,7 @@ class LedgerIndex:
         if state.before is not None:
             return state.before
         # one that was never done keeps its entry, as in `_release`
-        return evolve(state, status="failed", batch=None, attempt=state.attempt - 1)
+        return evolve(state, status="failed", batch=None, attempt=state.attempt - 1, cost=None)
 
     def _release(self, key: bytes) -> None:
         state = self.states.get(key)
@@ -178,15 +181,13 @@ class LedgerIndex:
         self._edits -= 1
         self._cost -= state.cost or 0
         # one that was never done keeps its entry: of equal edits, none may take the place of another
-        self.states.put(key, state.before or evolve(state, status="failed"))
+        self.states.put(key, state.before or evolve(state, status="failed", tried=None))
 
     def _end(self, key: bytes, status: State, fields: Fields, at: float) -> None:
         name, files = str(fields["id"]), tuple(map(str, fields.get("files", ())))
         usage, problem = usage_from(fields.get("usage")), problem_from(fields.get("problem"))
         sent = self._true(self.states.get(key))
-        # one that was uncertain and is asked for again by its key counts already
-        counts = {"sent", "batched", "uncertain"} if fields.get("again") else {"sent", "batched"}
-        was_sent, is_paid = sent is not None and sent.status in counts, status in {"done", "uncertain"}
+        was_sent, is_paid = sent is not None and self._counts(sent, fields), status in {"done", "uncertain"}
         if sent is not None and (was_sent or sent.batch is not None):
             n, source, batch, attempt = sent.n, sent.source, sent.batch, sent.attempt
         else:
@@ -200,10 +201,16 @@ class LedgerIndex:
             cost = most  # as long as it is not known
         self._cost += (cost or 0) - (most or 0)
         self._unpriced += tokens if cost is None else 0
-        known = key_fields(fields) or ({} if sent is None else {"generation": sent.generation, "tried": sent.tried})
-        known |= {"batch": batch, "attempt": attempt}
+        known = key_fields(fields) or ({} if sent is None else _key_of(sent))
+        known |= {"batch": batch, "attempt": attempt} | ({} if is_paid else {"tried": None})
         self.states.put(key, ItemState(status, name, at, files, usage, problem, n, source, cost=cost, **known))
         self._own(key, name, n, files)
+
+    def _counts(self, sent: ItemState, end: Fields) -> bool:
+        """Whether an edit counts already of which this is the end."""
+        # one that was uncertain and is asked for again by its key, or whose line is found after all
+        is_found = bool(end.get("again")) or sent.batch in self.book.open
+        return sent.status in {"sent", "batched"} or (sent.status == "uncertain" and is_found)
 
     def _move(self, key: bytes, moved: Mapping[str, str]) -> None:
         state = self.states.get(key)
@@ -243,7 +250,7 @@ def _facts_of(item: str, state: ItemState) -> Iterator[tuple[dict[str, Any], flo
     known = {"source": state.source, "cost": state.cost, "batch": state.batch, "try": state.attempt or None}
     fact |= {name: value for name, value in known.items() if value is not None}
     if state.generation or state.tried is not None:
-        fact |= {"generation": state.generation, "tried": state.tried}
+        fact |= _key_of(state)
     if state.status == "sent":
         yield fact | {"t": "intent"}, state.at
         return
@@ -269,11 +276,22 @@ def cost_from(fields: Fields) -> int | None:
 
 
 def key_fields(fields: Fields) -> dict[str, Any]:
-    """How often an edit was redone, and when that was first sent with a key; {} where that is not said."""
+    """How often an edit was redone, when that was first sent with a key, in which header; {} where that is not said."""
     if "generation" not in fields:
         return {}
     tried = fields.get("tried")
-    return {"generation": int(fields["generation"]), "tried": None if tried is None else float(tried)}
+    header, first = fields.get("header"), None if tried is None else float(tried)
+    return {"generation": int(fields["generation"]), "tried": first, "header": None if header is None else str(header)}
+
+
+def _key_of(state: ItemState) -> dict[str, Any]:
+    return {"generation": state.generation, "tried": state.tried, "header": state.header}
+
+
+def _no_key(before: ItemState | None) -> dict[str, Any]:
+    """What is known of the key of an edit that is sent without one: a key that was used `before` is not its own."""
+    is_used = before is not None and (before.generation or before.tried is not None)
+    return {"generation": before.generation + 1} if before is not None and is_used else {}
 
 
 def usage_from(value: Any) -> Usage | None:

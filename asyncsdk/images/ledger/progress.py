@@ -18,6 +18,7 @@ class LedgerProgress:
         uncertain: Maybe paid.
         here: This copy works at them.
         held: Other copies work at them.
+        batched: In batches that have not ended.
         free: Nobody works at them, and they have not ended: they were given back.
         copies: How many copies are at work, this one included.
     """
@@ -28,13 +29,15 @@ class LedgerProgress:
     uncertain: int = 0
     here: int = 0
     held: int = 0
+    batched: int = 0
     free: int = 0
     copies: int = 1
 
     @property
     def known(self) -> int:
         """How many edits the ledger has; of those of a list that it does not have, none was sent."""
-        return self.done + self.failed + self.refused + self.uncertain + self.here + self.held + self.free
+        ended = self.done + self.failed + self.refused + self.uncertain
+        return ended + self.here + self.held + self.batched + self.free
 
 
 class Whole(Protocol):

@@ -24,7 +24,7 @@ def key_of_id(edit_id: str) -> str:
 
 @frozen(kw_only=True)
 class SeenEdit:
-    """One edit as it was seen at `now` (unix time of the database).
+    """One edit as it was seen at `now` (unix time of the database), which is `here` by the clock of this machine.
 
     `last` is the try of its last change. `is_gone`: the process that has the open claim is known to be gone. `run` is
     the run in which it ended.
@@ -45,6 +45,7 @@ class SeenEdit:
     is_gone: bool
     started: float | None
     now: float
+    here: float = 0.0
     row: Mapping[str, Any] = field(repr=False, eq=False)
     _known: list[ItemState | None] = field(factory=list, init=False, repr=False, eq=False)
 
@@ -57,10 +58,21 @@ class SeenEdit:
         return "free" if self.phase == "claimed" else "lapsed"
 
     @property
+    def attempted(self) -> str | None:
+        """The digest of what was sent last; None where that is not known."""
+        return self.new_digest if self.phase == "started" else self.digest
+
+    @property
     def batch(self) -> str | None:
         """Our key of the batch that it is in: that is what holds it, and never lapses."""
         host, machine = self.row.get("host"), self.row.get("machine")
         return str(machine) if self.phase == "started" and host == HOST_OF_BATCHES else None
+
+    @property
+    def is_uncertain(self) -> bool:
+        """Whether its last attempt may be paid, also where a claim is open that only asks for the answer to that."""
+        asks = bool(self.row.get("asks"))
+        return self.phase == "started" or (self.status == "uncertain" and (self.phase is None or asks))
 
     @property
     def seems_lapsed(self) -> bool:
@@ -82,9 +94,12 @@ class SeenEdit:
         row = self.row
         if self.batch is not None:
             state = ItemState("batched", self.id, self.started or 0.0, n=row["n"], source=row["new_source"])
-            return evolve(state, batch=self.batch, attempt=self.epoch)
+            return evolve(state, batch=self.batch, attempt=self.epoch, cost=row["new_cost"])
         if self.phase == "started":
-            return ItemState("sent", self.id, self.started or 0.0, n=row["n"], source=row["new_source"])
+            state = ItemState("sent", self.id, self.started or 0.0, n=row["n"], source=row["new_source"])
+            return evolve(
+                state, generation=row["new_generation"] or 0, tried=self._tried(row["new_tried"]), header=row["header"]
+            )
         if self.status is None:
             return None
         return ItemState(
@@ -97,7 +112,14 @@ class SeenEdit:
             n=row["n"],
             source=self.source,
             cost=row["cost"],
+            generation=row["generation"],
+            tried=self._tried(row["tried"]),
+            header=row["header"],
         )
+
+    def _tried(self, at: float | None) -> float | None:
+        """When a key was sent first, by the clock of this machine: how long ago that is, the database knows."""
+        return None if at is None else at - self.now + self.here
 
 
 def _read(text: str | None) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -19,27 +20,32 @@ from asyncsdk import tasks
 from asyncsdk.clock import boot_time
 from asyncsdk.error_details import LedgerDamage
 from asyncsdk.errors import LedgerError
+from asyncsdk.images import idempotency
+from asyncsdk.images.idempotency import EditKey
 from asyncsdk.images.ledger import ClaimLostError, KnownItem
 from asyncsdk.images.ledger.claims import (
+    NO_ROW,
     ChangeToMake,
     Claim,
     Granted,
+    Wanted,
     ended,
     gone_in,
     granted_in,
+    is_held,
     keys_of,
+    owner_in,
     replaced,
     rewound,
     rounds,
     seen_edit,
     stopped,
-    wanted,
     worded,
 )
 from asyncsdk.images.ledger.index import Spent, spent_of
 from asyncsdk.images.ledger.owner import PictureOwner
 from asyncsdk.images.ledger.progress import Whole
-from asyncsdk.images.ledger.rows import ANSWER_LIMIT, Answer
+from asyncsdk.images.ledger.rows import ANSWER_LIMIT
 from asyncsdk.images.ledger.seen import SeenEdit, key_of_id
 from asyncsdk.images.ledger.states import ItemState
 from asyncsdk.images.outcome import Problem, Status
@@ -114,11 +120,12 @@ class SharedLedger:
     async def look(self, keys: Sequence[str]) -> dict[str, SeenEdit]:
         """Those of a page of edits that are known, by their keys."""
         with self._worded():
+            here = time.time()
             try:
                 rows = await self.database.run("edit_look", json.dumps(keys), writes=self._group is not None)
             except NotMadeError:
                 return {}
-            seen = {row["key"]: seen_edit(row) for row in rows}
+            seen = {row["key"]: seen_edit(row, here) for row in rows}
             self.may_take = any(each.seems_lapsed for each in seen.values()) and await self._may_take()
         return seen
 
@@ -130,68 +137,58 @@ class SharedLedger:
 
     async def owners_of(self, stems: Sequence[str]) -> Sequence[KnownItem | None]:
         """The edits whose pictures have these names: `id`, `id.1`, `id~2.1`."""
-        candidates = {stem: list(keys_of(stem)) for stem in stems}
-        keys = list(set(chain.from_iterable(candidates.values())))
+        keys = list(set(chain.from_iterable(map(keys_of, stems))))
         seen = await self.look(keys)
         if await self.mark_lapsed(seen.values()):
             seen = await self.look(keys)
-        known: list[KnownItem | None] = []
-        for stem in stems:
-            each = next((seen[key] for key in candidates[stem] if key in seen), None)
-            known.append(
-                None if each is None or each.state is None else KnownItem(each.key, each.state, each.phase is not None)
-            )
-        return known
+        return [owner_in(seen, stem) for stem in stems]
 
     async def claim(
         self,
-        edits: Sequence[tuple[str, str, SeenEdit | None]],
+        edits: Sequence[Wanted],
         *,
         max_edits: int | None,
         max_tokens: int | None,
         max_cost: int | None = None,
         dearest: int = 0,
-        costs: Mapping[str, int | None] | None = None,
     ) -> Granted:
-        """Claim edits, each a key, an id, and as it was seen; `costs` is what each costs at most, by its key.
+        """Claim edits. A token whose price was not known counts as the `dearest`.
 
-        A token whose price was not known counts as the `dearest`. Raises LedgerRewoundError, LedgerError.
+        Raises LedgerRewoundError, LedgerError.
         """
         if self._group is None:
-            return Granted(keys=frozenset(key for key, _, _ in edits), spent=self.spent)
-        tries, costs = {key: str(uuid.uuid4()) for key, _, _ in edits}, costs or {}
-        asked = json.dumps([wanted(edit, tries[edit[0]], costs.get(edit[0])) for edit in edits])
-        gone, limits = gone_in(seen for _, _, seen in edits), (max_edits, max_tokens, max_cost)
+            return Granted(keys=frozenset(each.key for each in edits), spent=self.spent)
+        tries = {each.key: str(uuid.uuid4()) for each in edits}
+        asked = json.dumps([each.as_json(tries[each.key]) for each in edits])
+        gone, limits = gone_in(each.seen for each in edits), (max_edits, max_tokens, max_cost)
         with self._worded():
             await self.database.ensure_lease(self.holder)
-            may_take = any(seen is not None and seen.seems_lapsed for _, _, seen in edits) and await self._may_take()
+            may_take = any(each.seen and each.seen.seems_lapsed for each in edits) and await self._may_take()
             before = self._writes
             rows = await self.database.run(
                 "edit_claim", self.holder, asked, gone, may_take, max_edits, max_tokens, self.left_alone, self.options,
-                max_cost, dearest, lock=None if limits == (None, None, None) else "ledger_lock",
+                max_cost, dearest, idempotency.WINDOW, lock=None if limits == (None, None, None) else "ledger_lock",
             )  # fmt: skip
         await self._note(rows[0], before)
         if self._is_rewound:
             raise rewound(self.place)
         if rows[0]["is_anothers"]:
             raise replaced(self.place)
-        granted = granted_in(rows, edits, tries)
-        self.claims |= granted
+        self.claims |= (granted := granted_in(rows, edits, tries))
         self.spent = spent_of(rows[0])
         if self._is_stopping and not granted:
             raise stopped(self.terms.lease)
-        is_held_back = rows[0]["is_held_back"] and not rows[0]["is_stopping"]
-        return Granted(keys=frozenset(granted), spent=self.spent, is_held_back=is_held_back)
+        is_full = rows[0]["is_held_back"] and not rows[0]["is_stopping"]
+        return Granted(keys=frozenset(granted), spent=self.spent, is_held_back=is_full)
 
     async def mark_lapsed(self, seen: Iterable[SeenEdit]) -> set[str]:
         """Make edits uncertain that were started and whose holder's lease lapsed. Returns the keys of these."""
         asked = [each for each in seen if each.standing(may_take=self.may_take) == "lapsed"]
         if not asked or self._group is None:
             return {each.key for each in asked}
-        gone = gone_in(asked)
         with self._worded():
             keys = json.dumps([{"key": each.key, "epoch": each.epoch, "last": each.last} for each in asked])
-            rows = await self.database.run("edit_lapse", keys, gone, await self._may_take(), self.run)
+            rows = await self.database.run("edit_lapse", keys, gone_in(asked), await self._may_take())
         return {row["key"] for row in rows}
 
     async def _may_take(self) -> bool:
@@ -217,7 +214,9 @@ class SharedLedger:
         except DatabaseFault as failed:
             logger.warning("%s: the other copies are not stopped: %s", self.place, failed.reason)
 
-    async def intend(self, item: str, *, id: str, n: int, source: str | None = None, **_rest: object) -> None:  # noqa: A002, ARG002 - as the protocol
+    async def intend(
+        self, item: str, *, n: int, key: EditKey | None = None, again: bool = False, **_rest: object
+    ) -> None:
         """Return once it is acknowledged that `item` is about to be sent.
 
         Raises ClaimLostError, LedgerRewoundError, LedgerError, EditError where another copy stopped all.
@@ -225,6 +224,13 @@ class SharedLedger:
         claim = self.claims.get(item)
         if claim is None:
             raise ClaimLostError
+        if again and claim.is_started:
+            with self._worded():
+                if await is_held(self.database, self.holder, claim):
+                    return
+            self._forget(claim)
+            raise ClaimLostError
+        claim.sent_as = key
         if self._is_stopping:
             raise stopped(self.terms.lease)
         async with claim.turn:
@@ -244,7 +250,7 @@ class SharedLedger:
         new = claim.pending = str(uuid.uuid4())
         for _ in range(START_ATTEMPTS):
             asked = boot_time()
-            result = await self._change(claim, "start", new=new, digest=claim.digest, source=claim.source, n=n)
+            result = await self._change(claim, "start", new=new, n=n, **claim.known)
             if result["is_rewound"]:  # also where it was acknowledged: by a database that has lost others
                 raise rewound(self.place)
             if result["answer"] == "yes":
@@ -282,14 +288,13 @@ class SharedLedger:
         item: str,
         status: Status,
         *,
-        id: str,  # noqa: A002, ARG002 - as the protocol
         problem: Problem | None = None,
         files: tuple[str, ...] = (),
         usage: Usage | None = None,
         cost: int | None = None,
-        again: bool = False,  # noqa: ARG002 - as the protocol
         images: int | None = None,
         request_id: str | None = None,
+        **_rest: object,
     ) -> None:
         """Write down how `item` ended. What is paid is kept, whoever has the edit now. Raises LedgerError."""
         claim = self.claims.get(item) or self.in_batches.get(item)
@@ -297,9 +302,8 @@ class SharedLedger:
             return
         async with claim.turn:
             await self._settle(claim)
-            known: dict[str, Any] = {"images": images, "request_id": request_id, "cost": cost, "status": status}
-            known |= {"files": list(files) or None, **ended(claim, usage, problem)}
-            result = await self._change(claim, "end", **known)
+            what = {**ended(claim, usage, problem), "images": images, "request_id": request_id, "cost": cost}
+            result = await self._change(claim, "end", status=status, files=list(files) or None, **what)
             self._forget(claim)
         if result["answer"] == "late":
             logger.warning("%s: its answer came late: it is paid and kept, and another process had the edit", claim.id)
@@ -338,10 +342,8 @@ class SharedLedger:
 
     async def _settle(self, claim: Claim) -> None:
         """Write that an attempt was turned away, if that is owed, or take back a start that was cancelled."""
-        if claim.pending is not None:
-            await self._change(claim, "turn away", was=claim.pending)
-        elif claim.owes:
-            await self._change(claim, "turn away")
+        if claim.pending is not None or claim.owes:
+            await self._change(claim, "turn away", was=claim.pending, again=claim.asks)
             claim.is_started = False
         claim.owes, claim.pending = False, None
 
@@ -382,10 +384,8 @@ class SharedLedger:
         await self._note(rows[0], before)
         answers = {str(row["new"]): row for row in rows if row["key"] is not None}
         for change in changes:
-            row = answers.get(change.fields["new"])
-            answer: Answer = "no" if row is None else row["answer"]
-            epoch = None if row is None else row["has_epoch"]
-            change.result.update(answer=answer, epoch=epoch, is_rewound=self._is_rewound)
+            row = answers.get(change.fields["new"], NO_ROW)
+            change.result.update(answer=row["answer"], epoch=row["has_epoch"], is_rewound=self._is_rewound)
 
     async def _note(self, row: Any, before: int) -> None:
         """See whether the database has lost what it had acknowledged `before`; then all copies are to stop."""

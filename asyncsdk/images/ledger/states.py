@@ -29,8 +29,8 @@ class ItemState:
     `files` are relative to the directory of the pictures; `at` is unix time; `n` is how many pictures were requested;
     `source` is a digest of where its first picture came from; `before` is its state before it was sent again; `cost` is
     what it cost, or at most, in billionths of a dollar, None where that is not known. `generation` is how often it was
-    redone, and `tried` when that was first sent with a key, by which the server knows it again. `batch` is our key of
-    the batch that it is in, or ended in, and `attempt` counts how often it was in one.
+    redone, and `tried` when that was first sent with a key, by which the server knows it again, in this `header`.
+    `batch` is our key of the batch that it is in, or ended in, and `attempt` counts how often it was in one.
     """
 
     status: State
@@ -45,6 +45,7 @@ class ItemState:
     cost: int | None = None
     generation: int = 0
     tried: float | None = None
+    header: str | None = None
     batch: str | None = None
     attempt: int = 0
 
@@ -131,7 +132,7 @@ def packed(state: ItemState) -> bytes:
     problem = None if state.problem is None else problem_fields(state.problem)
     fields: tuple[Any, ...] = (
         state.status, state.id, state.at, state.n, state.files, usage, problem, state.source,
-        state.cost, state.generation, state.tried,
+        state.cost, state.generation, state.tried, state.header,
     )  # fmt: skip
     if state.batch is not None or state.attempt:
         before = packed(state.before) if state.status == "batched" and state.before is not None else None
@@ -143,11 +144,11 @@ def unpacked(known: bytes) -> ItemState:
     """The state that was packed."""
     status, name, at, n, files, usage, problem, source, *more = marshal.loads(known)  # noqa: S302 - it never left this process
     tokens = None if usage is None else Usage(**dict(zip(TOKENS, usage, strict=True)))
-    cost, generation, tried, batch, attempt, packed_before = more if len(more) > 3 else (*more, None, 0, None)
+    cost, generation, tried, header, batch, attempt, packed_before = more if len(more) > 4 else (*more, None, 0, None)
     return ItemState(
         status, name, at, files, tokens, problem_from(problem), n, source,
         before=None if packed_before is None else unpacked(packed_before),
-        cost=cost, generation=generation, tried=tried, batch=batch, attempt=attempt,
+        cost=cost, generation=generation, tried=tried, header=header, batch=batch, attempt=attempt,
     )  # fmt: skip
 
 

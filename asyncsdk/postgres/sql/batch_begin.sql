@@ -18,7 +18,8 @@ with given as materialized (
            and coalesce((select until from asyncsdk.holder where id = $1) > clock_timestamp(), false) as is_made
     from place
 ), number as materialized (
-    select coalesce(max((fact->>'number')::integer), 0) + 1 as number from asyncsdk.batch_fact where fact->>'t' = 'creating'
+    select coalesce(max(coalesce(fact->>'number', fact->>'last')::integer), 0) + 1 as number
+    from asyncsdk.batch_fact where fact->>'t' in ('creating', 'batches')
 ), held as (
     insert into asyncsdk.holder (id, pid, host, machine, until)
     select $3, 0, 'a batch', $2, 'infinity' from verdict where is_made
@@ -30,7 +31,8 @@ with given as materialized (
 ), changed as (
     update asyncsdk.edit e
     set phase = 'started', holder = $3, try = m.new, started = clock_timestamp(),
-        new_digest = m.digest, new_source = m.source, new_n = m.n
+        new_digest = m.digest, new_source = m.source, new_n = m.n,
+        new_generation = e.generation + 1, new_tried = null
     from mine m, verdict where e.key = m.key and verdict.is_made and not m.was_made
 ), made as (
     insert into asyncsdk.batch_fact (try, part, fact)

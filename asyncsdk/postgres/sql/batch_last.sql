@@ -3,5 +3,5 @@
 with mine as (
     update asyncsdk.ledger_worker set is_over = true where holder = $1
 )
-select h.pid, h.machine from asyncsdk.ledger_worker w join asyncsdk.holder h on h.id = w.holder
+select h.id, h.pid, h.machine from asyncsdk.ledger_worker w join asyncsdk.holder h on h.id = w.holder
 where not w.is_over and h.until > clock_timestamp() and w.holder <> $1

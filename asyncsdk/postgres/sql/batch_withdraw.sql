@@ -13,11 +13,13 @@ with given as materialized (
     for update of e
 ), kept as (
     update asyncsdk.edit e
-    set phase = 'claimed', holder = $1, epoch = e.epoch + 1, try = held.new, new_digest = null, new_source = null, new_n = null
+    set phase = 'claimed', holder = $1, epoch = e.epoch + 1, try = held.new, new_digest = null, new_source = null, new_n = null,
+        new_generation = null, new_tried = null
     from held where e.key = held.key and held.new is not null
     returning e.key, e.epoch
 ), freed as (
-    update asyncsdk.edit e set phase = null, try = gen_random_uuid() from held where e.key = held.key and held.new is null
+    update asyncsdk.edit e set phase = null, try = gen_random_uuid(), new_generation = null, new_tried = null, asks = false
+    from held where e.key = held.key and held.new is null
     returning e.new_cost
 ), counted as (
     insert into asyncsdk.ledger_worker as w (holder, run, edits, cost, writes)

@@ -8,7 +8,7 @@ with given as materialized (
     select * from json_to_recordset($2::json) as g(
         kind text, key text, epoch bigint, was uuid, new uuid, status text, digest text, source text, n integer,
         files json, usage json, tokens bigint, problem json, images integer, request_id text,
-        cost bigint)
+        cost bigint, generation integer, header text, again boolean)
 ), place as materialized (
     select l.is_stopping, l.is_rewound or l.timeline <> left(pg_walfile_name(pg_current_wal_lsn()), 8) as is_rewound from asyncsdk.ledger l
     limit 1  -- as for a claim
@@ -16,7 +16,11 @@ with given as materialized (
     select until from asyncsdk.holder where id = $1
 ), mine as materialized (
     select g.*, e.epoch as has_epoch, e.try as has, e.phase, e.status as before,
-           e.cost as last_cost, e.new_cost,
+           e.cost as last_cost, e.new_cost, e.asks,
+           -- a late answer to what has the same key, which the digest is in, is the answer to this one: it is paid once
+           coalesce(g.generation = coalesce(e.new_generation, e.generation), false)
+               and g.digest is not distinct from case when e.phase = 'started' then e.new_digest else e.digest end as is_same,
+           g.generation is not null and g.header is distinct from e.header as is_in_another,
            coalesce(e.late @> jsonb_build_array(jsonb_build_object('try', g.new)), false) as is_late
     from given g join asyncsdk.edit e on e.key = g.key
     order by e.key
@@ -30,7 +34,8 @@ with given as materialized (
             case when phase = 'claimed' and not (select is_rewound from place)
                       and (select until from lease) > clock_timestamp() then 'yes' else 'no' end
         when has_epoch = epoch and has = was and kind = 'turn away' then
-            case when phase = 'started' then 'yes' when phase is null and before = 'uncertain' then 'lapsed' else 'no' end
+            case when phase = 'started' then 'yes' when phase is null and before = 'uncertain' and not coalesce(again, false)
+                 then 'lapsed' else 'no' end
         when has_epoch = epoch and has = was and kind = 'give back' then
             case when phase = 'claimed' then 'yes' else 'no' end
         when has_epoch = epoch and has = was and kind = 'end' and (phase is not null or before = 'uncertain') then 'yes'
@@ -41,15 +46,18 @@ with given as materialized (
     from mine
 ), priced as materialized (
     select decided.*, case
-        when kind = 'give back' and verdict = 'yes' then -coalesce(new_cost, 0)
+        when kind = 'give back' and verdict = 'yes' then -case when asks then 0 else coalesce(new_cost, 0) end
         when verdict = 'lapsed' then -coalesce(last_cost, 0)
         when kind = 'end' and verdict = 'yes' then coalesce(ends_with, 0) - coalesce(counted_with, 0)
         when verdict = 'late, ends it' then coalesce(cost, last_cost, 0) - coalesce(last_cost, 0)
-                                            - case when phase = 'claimed' then coalesce(new_cost, 0) else 0 end
+                                            - case when phase = 'claimed' and not asks then coalesce(new_cost, 0) else 0 end
         else 0 end as spent
     from (select decided.*, case when phase is null then last_cost else new_cost end as counted_with,
                  case when status in ('failed', 'refused') then null
-                      else coalesce(cost, case when phase is null then last_cost else new_cost end) end as ends_with
+                      else coalesce(cost, case when phase is null then last_cost else new_cost end) end as ends_with,
+                 -- its own claim ended it as unpaid, so that it does not count
+                 verdict = 'late, ends it' and has_epoch = epoch and has = was and phase is null
+                     and before in ('failed', 'refused') as is_counted_again
           from decided) decided
 ), changed as (
     update asyncsdk.edit e set
@@ -72,6 +80,17 @@ with given as materialized (
         problem = case when d.ends then d.problem else e.problem end,
         cost = case when d.ends then case when d.verdict = 'yes' then d.ends_with else coalesce(d.cost, e.cost) end
                     when d.verdict = 'lapsed' then null else e.cost end,
+        generation = case when d.kind = 'end' and d.verdict = 'yes' then coalesce(e.new_generation, e.generation)
+                          else e.generation end,
+        header = case when d.kind = 'start' and d.generation is not null then d.header else e.header end,
+        tried = case when (d.kind = 'start' and d.is_in_another) or d.verdict = 'lapsed' or (d.verdict = 'yes' and d.ends and d.status in ('failed', 'refused')) then null
+                     when d.verdict = 'yes' and d.ends and d.phase is not null then e.new_tried else e.tried end,
+        new_generation = case when d.kind = 'start' then coalesce(d.generation, e.generation + 1)
+                              when d.verdict = 'late' or (d.kind = 'turn away' and e.asks) then e.new_generation end,
+        new_tried = case when d.kind = 'start' then case when d.generation = e.generation and e.tried is not null and not d.is_in_another then e.tried
+                                                         when d.generation is not null then clock_timestamp() end
+                         when d.verdict = 'late' or (d.kind = 'turn away' and e.asks) then e.new_tried end,
+        asks = e.asks and (d.verdict = 'late' or d.kind = 'start' or (d.kind = 'turn away' and d.verdict = 'yes')),
         images = case when d.ends then d.images else e.images end,
         request_id = case when d.ends then d.request_id else e.request_id end,
         late = case when d.verdict in ('late', 'late, ends it') then coalesce(e.late, '[]') || jsonb_build_array(
@@ -81,11 +100,12 @@ with given as materialized (
 ), counted as (
     insert into asyncsdk.ledger_worker as w (holder, run, edits, tokens, cost, unpriced, writes)
     select $1, $3,
-           -coalesce(sum(case when verdict = 'lapsed' or (verdict = 'late, ends it' and phase = 'claimed') or (verdict = 'yes' and (kind = 'give back'
-                              or (kind = 'end' and status in ('failed', 'refused')))) then 1 else 0 end), 0),
-           coalesce(sum(case when kind = 'end' and verdict in ('yes', 'late', 'late, ends it') then tokens else 0 end), 0),
+           -coalesce(sum(case when verdict = 'lapsed' or (verdict = 'late, ends it' and phase = 'claimed' and not asks) or (verdict = 'yes' and ((kind = 'give back' and not asks)
+                              or (kind = 'end' and status in ('failed', 'refused')))) then 1
+                              when is_counted_again then -1 else 0 end), 0),
+           coalesce(sum(case when kind = 'end' and (verdict in ('yes', 'late, ends it') or (verdict = 'late' and not is_same)) then tokens else 0 end), 0),
            coalesce(sum(spent), 0),
-           coalesce(sum(case when kind = 'end' and verdict in ('yes', 'late', 'late, ends it') and cost is null
+           coalesce(sum(case when kind = 'end' and (verdict in ('yes', 'late, ends it') or (verdict = 'late' and not is_same)) and cost is null
                                   and counted_with is null then tokens else 0 end), 0), 1
     from priced
     on conflict (holder) do update

@@ -26,7 +26,10 @@ with seen as materialized (
         usage = case when e.phase is null then e.usage end,
         images = case when e.phase is null then e.images end,
         request_id = case when e.phase is null then e.request_id end,
-        cost = case when e.phase is null then e.cost else e.new_cost end
+        cost = case when e.phase is null then e.cost else e.new_cost end,
+        generation = case when e.phase is null then e.generation else coalesce(e.new_generation, e.generation) end,
+        tried = case when e.phase is null then e.tried else e.new_tried end,
+        new_generation = null, new_tried = null, asks = false
     from asked where e.key = asked.key and asked.is_old
     returning e.key
 )

@@ -9,6 +9,7 @@ from (
 left join (
     select case when e.phase is null then coalesce(e.status, 'free')
                 when e.holder = $1 then 'here'
+                when e.phase = 'started' and h.host = 'a batch' then 'batched'
                 when h.id is not null then 'held'
                 when e.phase = 'started' then 'uncertain'
                 else coalesce(e.status, 'free') end as state, count(*) as number

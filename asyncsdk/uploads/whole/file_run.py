@@ -17,6 +17,7 @@ from attrs import define, field
 from asyncsdk import api
 from asyncsdk.errors import APIError, CompletionUnknownError, JournalError, RateLimitError
 from asyncsdk.events import UploadPhase
+from asyncsdk.file_match import not_posted
 from asyncsdk.models import File, to_json
 from asyncsdk.ratelimit import Permit
 from asyncsdk.retry import Retry
@@ -27,7 +28,6 @@ from asyncsdk.uploads.chunking import BLOCK, Range
 from asyncsdk.uploads.job import UploadResult
 from asyncsdk.uploads.journal import Completed, Expired, Posting, Refused
 from asyncsdk.uploads.pacing.admission import Slot
-from asyncsdk.uploads.response_checks import not_posted
 from asyncsdk.uploads.resuming.resume import replay
 from asyncsdk.uploads.reuse import SourceRun, reporting
 from asyncsdk.uploads.sources.readers import BytesSource, Identity
