@@ -35,7 +35,7 @@ ANSWERED = {
     "azure": "configuration.html#azure-and-compatible-servers",
     "delete old files": "recipes.html#files-that-are-not-needed-any-more",
     "rotate key": "questions.html#how-do-i-rotate-a-key-or-go-without-one-keyless",
-    "max_cost": "costs.html#a-limit-in-dollars",
+    "max_cost": "costs.html#a-limit-in-dollars-max-cost",
     "UploadBusyError": "errors.html#uploadbusyerror",
     "AsyncUploader.resume": "api/uploads.html#asyncuploader-resume",
 }
