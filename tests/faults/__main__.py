@@ -96,12 +96,9 @@ async def batches(folder: Path, options: Options) -> Row:
 
 
 async def batch_fleet(folder: Path, options: Options) -> Row:
-    try:
-        with running_postgres() as postgres:
-            database = postgres.url(postgres.new_database())
-            return await kill_batches(folder, options.batched, seed=options.seed, database=database)
-    except NoPostgresError as error:
-        return Row("batch fleet", figures={"skipped:": str(error)})
+    with running_postgres() as postgres:
+        database = postgres.url(postgres.new_database())
+        return await kill_batches(folder, options.batched, seed=options.seed, database=database)
 
 
 async def batch_costs(folder: Path, options: Options) -> Row:
@@ -109,12 +106,9 @@ async def batch_costs(folder: Path, options: Options) -> Row:
 
 
 async def cost_fleet(folder: Path, options: Options) -> Row:
-    try:
-        with running_postgres() as postgres:
-            database = postgres.url(postgres.new_database())
-            return await kill_within_a_limit(folder, options.batched, seed=options.seed, database=database)
-    except NoPostgresError as error:
-        return Row("cost fleet", figures={"skipped:": str(error)})
+    with running_postgres() as postgres:
+        database = postgres.url(postgres.new_database())
+        return await kill_within_a_limit(folder, options.batched, seed=options.seed, database=database)
 
 
 async def large_output(folder: Path, options: Options) -> Row:
@@ -164,33 +158,21 @@ async def crossed(_: Path, options: Options) -> Row:
 
 
 async def fleet(folder: Path, options: Options) -> Row:
-    try:
-        return await lead(folder, evolve(options.fleet, size=options.sizes.least), seed=options.seed)
-    except NoPostgresError as error:
-        return Row("fleet", figures={"skipped:": str(error)})
+    return await lead(folder, evolve(options.fleet, size=options.sizes.least), seed=options.seed)
 
 
 async def outages(folder: Path, options: Options) -> Row:
-    try:
-        return await go_on_after_outages(folder, size=options.sizes.least, away=60.0)
-    except NoPostgresError as error:
-        return Row("outages", figures={"skipped:": str(error)})
+    return await go_on_after_outages(folder, size=options.sizes.least, away=60.0)
 
 
 async def edit_fleet(folder: Path, options: Options) -> Row:
-    try:
-        return await lead_edits(folder, EditFleet(edits=options.edits), seed=options.seed)
-    except NoPostgresError as error:
-        return Row("edit fleet", figures={"skipped:": str(error)})
+    return await lead_edits(folder, EditFleet(edits=options.edits), seed=options.seed)
 
 
 async def rate_fleet(folder: Path, options: Options) -> Row:
     """No more than 429s: for the rate."""
     fleet = EditFleet(edits=options.edits, killed=0, stopped=0, restarts=0, lost=0, busy=0)
-    try:
-        return evolve(await lead_edits(folder, fleet, seed=options.seed), name="rate fleet")
-    except NoPostgresError as error:
-        return Row("rate fleet", figures={"skipped:": str(error)})
+    return evolve(await lead_edits(folder, fleet, seed=options.seed), name="rate fleet")
 
 
 async def protocol(_: Path, options: Options) -> Row:
@@ -235,14 +217,21 @@ FORMS: dict[str, Callable[[Path, Options], Coroutine[object, object, Row]]] = {
 VERSIONS = "versions"
 
 
+async def _row_of(name: str, folder: Path, options: Options) -> Row:
+    form = versions if name == VERSIONS else FORMS[name]
+    try:
+        return await form(folder, options)
+    except NoPostgresError as error:
+        return Row(name, figures={"skipped:": str(error)})
+
+
 def main() -> int:
     names, options = _read(sys.argv[1:])
     rows = []
     for name in names:
-        form = versions if name == VERSIONS else FORMS[name]
         with tempfile.TemporaryDirectory(prefix="asyncsdk-faults-") as folder:
             began = time.monotonic()
-            row = asyncio.run(form(Path(folder), options))
+            row = asyncio.run(_row_of(name, Path(folder), options))
             rows.append(evolve(row, seconds=time.monotonic() - began))
         print(*lines_of(rows[-1:]), sep="\n", flush=True)  # noqa: T201 - it is a program
     print("", f"seed {options.seed}", *lines_of(rows), sep="\n")  # noqa: T201 - it is a program
