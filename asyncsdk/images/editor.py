@@ -269,7 +269,7 @@ class ImageEditor:
         policy = policy_of(on_uncertain, redo, redo_before, only)
         target, place = self._runs.places(out, ledger_for(out, None, ledger), accept_damage=accept_damage)
         assert target is not None and place is not None  # noqa: S101, PT018 - for the type checker: `out` is given
-        intake = partial(self._runs.intake, policy, target, check=check, in_batches=True)
+        intake = partial(self._runs.intake, policy, target, check=check, in_batches=True, edits=edits)
         run: Any = {"intake": intake, "pricing": self._runs.pricing}
         limits = Limits(max_edits, max_tokens, max_cost=cost_limit(max_cost))
         return batch_outcomes(self.client, edits, target, place, limits=limits, options=options, **run)
@@ -329,7 +329,9 @@ class ImageEditor:
             if target is not None:
                 await target.look()
             limits = limits_with(limits, known, pricing)
-            intake = await self._runs.intake(policy, target, known, limits, pricing, check=check, in_batches=batch)
+            intake = await self._runs.intake(
+                policy, target, known, limits, pricing, check=check, in_batches=batch, edits=edits
+            )
             costs = PlannedCosts(pricing, today())
             builder = PlanBuilder(limits.allowed, costs, limits.room, in_batches=batch)
             async with aclosing(tasks.walk(edits)) as all_, aclosing(intake.in_turn(all_)) as source:

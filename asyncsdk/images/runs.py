@@ -13,6 +13,7 @@ from asyncsdk.images.arguments import place_of
 from asyncsdk.images.bucket import Where, target_of
 from asyncsdk.images.bulk.concurrency import possible
 from asyncsdk.images.bulk.delivery import Save
+from asyncsdk.images.bulk.ids import ComparedEdits
 from asyncsdk.images.bulk.intake import EditIntake, Intake, as_sent, read_and_check
 from asyncsdk.images.bulk.model_ends import ModelEnds
 from asyncsdk.images.bulk.outcomes import Outcomes, outcomes_of
@@ -94,7 +95,9 @@ class EditRuns:
             limits = limits_with(limits, ledger, pricing)
             run = BulkRun(
                 client=self.client,
-                intake=await self.intake(policy, target, ledger, limits, pricing, check=check, few=concurrency),
+                intake=await self.intake(
+                    policy, target, ledger, limits, pricing, check=check, few=concurrency, edits=edits
+                ),
                 limiter=await stack.enter_async_context(limiter_of(place, ledger, per_minute=rate)),
                 limits=limits,
                 ledger=ledger,
@@ -121,8 +124,9 @@ class EditRuns:
         check: bool | None,
         few: int = 1,
         in_batches: bool = False,
+        edits: Edits = (),
     ) -> EditIntake:
-        """What takes the edits of a run in. Raises LedgerError."""
+        """What takes the `edits` of a run in. Raises LedgerError."""
         if ledger is not None and policy.redo:
             policy = evolve(policy, redo_before=await ledger.redo_before(policy.redo_before))
         common: Any = {"policy": policy, "checked": self._checked(check=check), "target": target, "stores": self.stores}
@@ -131,7 +135,8 @@ class EditRuns:
         from asyncsdk.images.bulk import shared_intake  # a run of one machine does not load it
 
         few = min(few, shared_intake.MOST_CLAIMED)
-        common |= {"limits": limits, "pricing": pricing, "few": few, "in_batches": in_batches}
+        compared = edits.problems if isinstance(edits, ComparedEdits) else None
+        common |= {"limits": limits, "pricing": pricing, "few": few, "in_batches": in_batches, "compared": compared}
         return shared_intake.SharedIntake(ledger=ledger, **common)
 
     async def loaded(self, edit: ImageEdit, *, check: bool | None) -> LoadedEdit:

@@ -14,18 +14,35 @@ from hypothesis import strategies as st
 
 from asyncsdk.api import ImageRef
 from asyncsdk.cli.edits import job_text
-from asyncsdk.cli.edits.job_file import Row, has_only_ids, ignored_in, read_jobs, row_of, rows_of_pictures
+from asyncsdk.cli.edits.job_file import (
+    Place,
+    Row,
+    check_jobs,
+    edits_of_pictures,
+    has_only_ids,
+    ignored_in,
+    read_jobs,
+    row_of,
+)
 from asyncsdk.cli.edits.job_text import BadRow
 from asyncsdk.images.edit import ImageEdit
 
 FOLDER = Path("/jobs")
+PLACE = Place(FOLDER, lambda _: True)
 TEXTS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1).filter(lambda text: "|" not in text)
 PROMPTS = TEXTS.filter(lambda text: text.strip().lower() not in {"", "nan", "none", "<na>"} and text[0] != "#")
 
 
 def rows(data: bytes | str, suffix: str = ".jsonl", **defaults: Any) -> list[Row]:
+    """All rows, as they are checked first and made into edits later."""
     content = data.encode() if isinstance(data, str) else data
-    return list(read_jobs(content, suffix=suffix, folder=FOLDER, defaults=defaults))
+    known: Any = {"suffix": suffix, "place": PLACE, "defaults": defaults}
+    checked = list(check_jobs(content, **known))
+    bad = [number for number, row in enumerate(checked) if isinstance(row, BadRow)]
+    edits = read_jobs(content, bad=bad, **known)
+    found: list[Row] = [row if isinstance(row, BadRow) else next(edits) for row in checked]
+    assert list(edits) == []
+    return found
 
 
 def edit(row: Row) -> ImageEdit:
@@ -51,9 +68,17 @@ def test_a_part_of_a_file_has_the_rows_with_these_numbers(suffix: str) -> None:
     table = "image,prompt\n0.png,x\n1.png,\n2.png,x\n\n3.png,x\n4.png,x\n5.png,x\n"
     data = (table if suffix == ".csv" else "\n\n".join(lines)).encode()
     every = rows(data, suffix)
-    assert len(every) == 6
+    bad = [number for number, row in enumerate(every) if isinstance(row, BadRow)]
+    assert (len(every), len(bad)) == (6, 1)
     for part in (slice(0, None), slice(2, None), slice(3, None), slice(1, 4), slice(6, None)):
-        assert list(read_jobs(data, suffix=suffix, folder=FOLDER, defaults={}, part=part)) == every[part]
+        edits = read_jobs(data, suffix=suffix, place=PLACE, defaults={}, part=part, bad=bad)
+        assert list(edits) == [row for row in every[part] if isinstance(row, ImageEdit)]
+
+
+def test_a_row_is_bad_by_its_number_whatever_else_is_on_its_line() -> None:
+    first, second, third = rows('[{"image": "a.png"}, {"image": "b.png", "prompt": "x"},\n{"image": "c.png"}]', ".json")
+    assert (problem(first), problem(third)) == ("1: 'prompt' is missing.", "2: 'prompt' is missing.")
+    assert edit(second).line == 1
 
 
 def test_the_rows_before_a_part_are_not_read_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,7 +90,7 @@ def test_the_rows_before_a_part_are_not_read_as_json(monkeypatch: pytest.MonkeyP
             return super().decode(text)
 
     monkeypatch.setattr(job_text, "_DECODER", Counting())
-    part = read_jobs("\n".join(lines).encode(), suffix=".jsonl", folder=FOLDER, defaults={}, part=slice(4, None))
+    part = read_jobs("\n".join(lines).encode(), suffix=".jsonl", place=PLACE, defaults={}, part=slice(4, None))
     assert [edit(row).line for row in part] == [5, 6]
     assert read == lines[4:]
 
@@ -267,7 +292,7 @@ def test_a_path_as_windows_writes_it_leads_to_the_file_that_is_there(there: set[
         ("image,mask,prompt\nphotos\\a.jpg,photos\\a.jpg,x\n", ".csv"),
         ('{"image": ["photos\\\\a.jpg"], "mask": "photos\\\\a.jpg", "prompt": "x"}', ".jsonl"),
     ):
-        [found] = read_jobs(text.encode(), suffix=suffix, folder=FOLDER, defaults={}, is_there=is_there)
+        [found] = read_jobs(text.encode(), suffix=suffix, place=Place(FOLDER, is_there), defaults={})
         assert (edit(found).image, edit(found).mask) == ((FOLDER / leads_to,), FOLDER / leads_to)
 
 
@@ -426,7 +451,9 @@ def test_what_failed_is_a_job_that_means_the_same_anywhere() -> None:
     line = '{"image": ["a.png", "b.png"], "mask": "m.png", "prompt": "x", "n": 2, "extra": {"new": 1}}'
     [found] = rows(line)
     row = {**row_of(edit(found), "7"), "status": "failed", "error": {"type": "X"}}
-    [again] = list(read_jobs(json.dumps(row).encode(), suffix=".jsonl", folder=Path("/elsewhere"), defaults={}))
+    [again] = list(
+        read_jobs(json.dumps(row).encode(), suffix=".jsonl", place=Place(Path("/elsewhere"), bool), defaults={})
+    )
     assert edit(again) == edit(rows(line[:-1] + ', "id": "7"}')[0])
     for reference in ({"image_url": "https://x"}, {"file_id": "file-1"}):
         [found] = rows(json.dumps({"image": reference, "prompt": "x"}))
@@ -434,5 +461,5 @@ def test_what_failed_is_a_job_that_means_the_same_anywhere() -> None:
 
 
 def test_a_picture_is_an_edit_by_its_name() -> None:
-    [found] = rows_of_pictures([("deep/a", Path("deep/a.png"))], {"prompt": "x", "n": 2})
+    [found] = edits_of_pictures([("deep/a", Path("deep/a.png"))], {"prompt": "x", "n": 2})
     assert edit(found) == ImageEdit(image=Path("deep/a.png"), name="deep/a", prompt="x", n=2)

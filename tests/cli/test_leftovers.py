@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from asyncsdk.cli.edits.job_file import read_jobs
+from asyncsdk.cli.edits.job_file import Place, read_jobs
 from asyncsdk.cli.edits.leftovers import JobLine, Leftovers, left_of
 from asyncsdk.cli.edits.report import leftovers_in, save_left
 from asyncsdk.images.edit import ImageEdit
@@ -82,7 +82,7 @@ async def test_it_is_a_job_file_and_tells_why(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     path = await run(tmp_path / "out", ended("a", tmp_path / "a.png"))
     assert path == tmp_path / "out" / "failed.jsonl"
-    [again] = read_jobs(path.read_bytes(), suffix=".jsonl", folder=Path("/x"), defaults={})
+    [again] = read_jobs(path.read_bytes(), suffix=".jsonl", place=Place(Path("/x"), bool), defaults={})
     assert again == ImageEdit(image=tmp_path / "a.png", prompt="x", n=2, id="a", line=1)
     told = json.loads(path.read_text())
     assert (told["status"], told["error"]["message"], told["error"]["type"]) == ("failed", "no", "E")

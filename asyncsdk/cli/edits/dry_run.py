@@ -161,8 +161,8 @@ class DryRun:
             view = CheckingView(lambda: checking.taken, self.rows.edits_in_all)
             with choose(self.mode, view, quiet=shape.quiet, verbose=shape.verbose):
                 limits = {name: self.limits[name] for name in _PLANNED}
-                in_batches = self.in_batches is not None
-                return await editor.plan(checking.edits(), batch=in_batches, **place, **self.request, **limits)
+                edits, in_batches = self.rows.compared(checking.edits()), self.in_batches is not None
+                return await editor.plan(edits, batch=in_batches, **place, **self.request, **limits)
 
 
 def batches_of(edits: Iterable[ImageEdit], size: int | None) -> int:

@@ -207,10 +207,11 @@ class BulkEditing:
         self._total, self._not_pictures, self._results = rows.total, len(rows.others), len(rows.results)
         try:
             is_copy = self.place.shared is not None and self.run.dask is None
-            edits = from_anywhere(rows.edits, rows.edits_in_all) if is_copy else rows.edits()
+            listed = self._counted(from_anywhere(rows.edits, rows.edits_in_all) if is_copy else rows.edits())
             place: Any = {"out": self.place.out, "ledger": self.place.ledger, "dask": self.run.dask}
             arguments = {**place, **self.request, **limits_of(self.run)}
-            async with begin(self.editor, self._counted(edits), self.in_batches, **arguments) as self._outcomes:
+            edits = rows.compared(listed)
+            async with begin(self.editor, edits, self.in_batches, **arguments) as self._outcomes:
                 if self.in_batches is None and self._outcomes.concurrency < self.run.concurrency:
                     complain(lowered(self.run.concurrency, self._outcomes.concurrency))
                 if self._outcomes.recovered:

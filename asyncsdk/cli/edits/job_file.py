@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -102,8 +102,16 @@ class Place:
     folder: Path | RemoteAddress
     is_there: IsThere
 
+    def address(self, written: str) -> RemoteAddress | None:
+        """Where a picture is, if not on this machine. Raises TypeError, ConfigurationError for what can't be one."""
+        address = remote_address(written)
+        if address is not None:
+            return address
+        path = local_path(written)
+        return None if isinstance(self.folder, Path) else remote_address(beside_job_file(self.folder, path))
+
     def picture(self, written: str) -> Path | str:
-        """The path or the URL of a picture. Raises TypeError for what can't be one there."""
+        """The path or the URL of a picture. Raises as `address` does."""
         if remote_address(written) is not None:
             return written
         written = local_path(written)
@@ -123,42 +131,87 @@ class Place:
         return next((other for each in meant if self.is_there(other := folder / each)), path)
 
 
+@frozen
+class JobRow:
+    """A row that is an edit: its line, its fields as they are written, and where its first picture is, if not here."""
+
+    line: int
+    fields: Mapping[str, Any]
+    url: RemoteAddress | None
+
+    @property
+    def id(self) -> str | None:
+        """Its id, which may be written as a number."""
+        return str(self.fields["id"]) if "id" in self.fields else None
+
+
+def check_jobs(data: bytes, *, suffix: str, place: Place, defaults: Mapping[str, Any]) -> Iterator[JobRow | BadRow]:
+    """The rows of a job file, checked. No paths are made, which takes as long again. Raises as `read_jobs` does."""
+    for line, row in rows_of_text(data, suffix=suffix, known=KNOWN):
+        yield row if isinstance(row, BadRow) else checked(row, line=line, place=place, defaults=defaults)
+
+
 def read_jobs(
     data: bytes,
     *,
     suffix: str,
-    folder: Path | RemoteAddress,
+    place: Place,
     defaults: Mapping[str, Any],
-    is_there: IsThere = lambda _: True,
     part: slice = EVERY,
-) -> Iterator[Row]:
-    """The rows of a job file in `folder`, to which its paths are relative. Raises ValueError for any other file.
+    bad: Container[int] = (),
+) -> Iterator[ImageEdit]:
+    """The edits of a job file that was checked. Raises ValueError for any other file.
 
-    Of one that is at a URL, that is the `folder`. `defaults` are the fields of rows that do not have them. `is_there`
-    looks for a path that Windows may have written. `part` are the numbers of those that are wanted.
+    `defaults` are the fields of rows that do not have them. `part` are the numbers of the rows that are wanted, and
+    those that are `bad` are not edits.
     """
-    place = Place(folder, is_there)
-    for line, row in rows_of_text(data, suffix=suffix, known=KNOWN, part=part):
-        yield row if isinstance(row, BadRow) else edit_of(row, line=line, place=place, defaults=defaults)
+    rows = rows_of_text(data, suffix=suffix, known=KNOWN, part=part)
+    for number, (line, row) in enumerate(rows, part.start):
+        if number not in bad and not isinstance(row, BadRow):
+            yield _edit(row, {**defaults, **_own(row)}, line, place)
 
 
-def edit_of(row: Mapping[str, Any], *, line: int, place: Place, defaults: Mapping[str, Any]) -> Row:
-    """One row as an edit, or what is wrong with it."""
-    own = {
-        name: as_meant(name, value) if isinstance(value, float) else value
-        for name, value in row.items()
-        if value is not None and name not in IGNORED
-    }
+def checked(row: Mapping[str, Any], *, line: int, place: Place, defaults: Mapping[str, Any]) -> JobRow | BadRow:
+    """A row with its fields, or what is wrong with it."""
+    own = _own(row)
     fields = {**defaults, **own}
     problem = _problem(own, fields)
     if problem is not None:
         return BadRow(line, problem)
-    images = fields["image"] if isinstance(fields["image"], list) else [fields["image"]]
+    written = [*_images(fields), *(own[name] for name in OVERLAYS if name in own)]
     try:
-        fields["image"] = Pictures([_picture(image, place) for image in images])
-        fields |= {name: _picture(own[name], place) for name in OVERLAYS if name in own}
+        addresses = [_address(picture, place) for picture in written]
     except (TypeError, ConfigurationError) as error:
         return BadRow(line, f"{str(error).removesuffix(' Nothing was sent.').removesuffix('.')}.")
+    return JobRow(line, fields, next(filter(None, addresses), None))
+
+
+def edit_of(row: Mapping[str, Any], *, line: int, place: Place, defaults: Mapping[str, Any]) -> Row:
+    """One row as an edit, or what is wrong with it."""
+    found = checked(row, line=line, place=place, defaults=defaults)
+    return found if isinstance(found, BadRow) else _edit(row, {**found.fields}, line, place)
+
+
+def _own(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that a row has itself."""
+    return {
+        name: as_meant(name, value) if isinstance(value, float) else value
+        for name, value in row.items()
+        if value is not None and name not in IGNORED
+    }
+
+
+def _images(fields: Mapping[str, Any]) -> list[Any]:
+    image = fields["image"]
+    return image if isinstance(image, list) else [image]
+
+
+def _edit(row: Mapping[str, Any], fields: dict[str, Any], line: int, place: Place) -> ImageEdit:
+    """The edit that is written in a row that was checked."""
+    fields["image"] = Pictures([_picture(image, place) for image in _images(fields)])
+    for name in OVERLAYS:
+        if row.get(name) is not None:
+            fields[name] = _picture(row[name], place)
     if "id" in fields:
         fields["id"] = str(fields["id"])
     return ImageEdit(**fields, line=line, maybe_paid=row.get("status") == "uncertain" or None)
@@ -172,7 +225,7 @@ def row_of(edit: ImageEdit, edit_id: str) -> dict[str, Any]:
     return {"id": edit_id, "image": images[0] if len(images) == 1 else images, **overlays, **edit.options, **extra}
 
 
-def rows_of_pictures(named: Sequence[tuple[str, Path | str]], defaults: Mapping[str, Any]) -> Iterator[Row]:
+def edits_of_pictures(named: Sequence[tuple[str, Path | str]], defaults: Mapping[str, Any]) -> Iterator[ImageEdit]:
     """One edit for each picture, named as given; `defaults` have the prompt."""
     for name, path in named:
         yield ImageEdit(image=path, name=name, **defaults)
@@ -205,10 +258,14 @@ def beside_job_file(job_file: RemoteAddress, written: str) -> str:
     return evolve(job_file, raw="/", login="", query="").child(path.lstrip("/")).shown
 
 
-def _picture(value: Any, place: Place) -> Path | str | ImageRef:
+def _address(value: Any, place: Place) -> RemoteAddress | None:
     problem = picture_misfit(value)
     if problem is not None:
         raise TypeError(problem)
+    return place.address(value) if isinstance(value, str) else None
+
+
+def _picture(value: Any, place: Place) -> Path | str | ImageRef:
     return place.picture(value) if isinstance(value, str) else ImageRef(**value)
 
 

@@ -46,7 +46,7 @@ async def rows_of(
         defaults=defaults,
         made=None if made is None else made.paths,
         fetched=found,
-        check=None if place.shared is None else UniqueIds().check,
+        ids=None if place.shared is None else UniqueIds(),
     )
     if rows.url is not None:
         stores.open(rows.url)  # whether the extra for URLs is there, before anything is paid

@@ -5,20 +5,23 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
 from attrs import define, evolve, field, frozen
 
+from asyncsdk.cli.edits.job_fields import OVERLAYS
 from asyncsdk.cli.edits.job_file import (
     JOB_FILES,
-    Row,
+    JobRow,
+    Place,
+    check_jobs,
+    edits_of_pictures,
     foreign_file,
     has_only_ids,
     ignored_in,
     read_jobs,
-    rows_of_pictures,
 )
 from asyncsdk.cli.edits.job_text import EVERY, BadRow
 from asyncsdk.cli.edits.messages import MOST_NAMED
@@ -28,6 +31,7 @@ from asyncsdk.cli.pictures import is_editable, is_picture
 from asyncsdk.cli.unread import unread_source
 from asyncsdk.cli.walk import walk, within
 from asyncsdk.errors import ConfigurationError
+from asyncsdk.images.bulk.ids import ComparedEdits, IdProblems, UniqueIds
 from asyncsdk.images.edit import ImageEdit, address_of
 from asyncsdk.remote.address import RemoteAddress
 
@@ -36,17 +40,37 @@ AnyPath = TypeVar("AnyPath", bound=PurePath)
 
 @frozen
 class JobFile:
-    """A job file as it was when the run began: its bytes, from which the rows are read each time."""
+    """A job file as it was when the run began: its bytes, from which the rows are read each time.
+
+    `bad` are the numbers of those that are not edits, once they are checked.
+    """
 
     path: Path | RemoteAddress
     data: bytes
     defaults: Mapping[str, Any]
+    bad: frozenset[int] = frozenset()
 
-    def rows(self, part: slice = EVERY) -> Iterator[Row]:
-        """Its rows, or a part of them."""
-        folder = self.path if isinstance(self.path, RemoteAddress) else self.path.parent
-        rest: Any = {"defaults": self.defaults, "is_there": os.path.exists, "part": part}
-        return read_jobs(self.data, suffix=self.suffix, folder=folder, **rest)
+    def checked(self) -> Iterator[JobRow | BadRow]:
+        """Its rows, checked."""
+        return check_jobs(self.data, suffix=self.suffix, place=self._place, defaults=self.defaults)
+
+    def edits(self, part: slice = EVERY) -> Iterator[ImageEdit]:
+        """Its edits, or those of a part of its rows, once it is known which are `bad`."""
+        known: Any = {"place": self._place, "defaults": self.defaults, "bad": self.bad}
+        return read_jobs(self.data, suffix=self.suffix, part=part, **known)
+
+    def overridden(self, row: JobRow) -> Iterator[str]:
+        """The fields for which a row has a value of its own, and `defaults` another one."""
+        for name, value in self.defaults.items():
+            written = row.fields[name]
+            if written is not value:
+                own = self._place.picture(written) if name in OVERLAYS and isinstance(written, str) else written
+                if own != value:
+                    yield name
+
+    @property
+    def _place(self) -> Place:
+        return Place(self.path if isinstance(self.path, RemoteAddress) else self.path.parent, os.path.exists)
 
     @property
     def suffix(self) -> str:
@@ -68,9 +92,9 @@ class FolderPictures:
     folder: Path | None = None
     results: Sequence[str] = ()
 
-    def rows(self, part: slice = EVERY) -> Iterator[Row]:
-        """Its pictures, or a part of them."""
-        return rows_of_pictures(self.pictures[part], self.defaults)
+    def edits(self, part: slice = EVERY) -> Iterator[ImageEdit]:
+        """One of each picture, or of a part of them."""
+        return edits_of_pictures(self.pictures[part], self.defaults)
 
 
 @define
@@ -81,7 +105,8 @@ class Rows:
     Of folders, `others` are files that are not pictures, `left_out` is what could not be read and counts in
     `total`, and `ignored` counts what is hidden or belongs to the system. `results` are what lies in the directory of
     results, and is not edited again. `overriding` are job files whose rows have values of their own for fields that are
-    options too, by the names of these fields. `twice` are pictures that were given before.
+    options too, by the names of these fields. `twice` are pictures that were given before. `id_problems` are those of
+    ids that were compared.
     """
 
     sources: list[JobFile | FolderPictures]
@@ -96,6 +121,7 @@ class Rows:
     twice: list[Path | str] = field(factory=list)
     overriding: list[tuple[Path | RemoteAddress, Sequence[str]]] = field(factory=list)
     url: RemoteAddress | None = None
+    id_problems: IdProblems | None = None
 
     @property
     def edits_in_all(self) -> int:
@@ -114,9 +140,11 @@ class Rows:
         for source, count in zip(self.sources, self._counts, strict=True):
             part = slice(max(0, start - before), None if stop is None else max(0, stop - before))
             before += count
-            for row in source.rows(part):
-                if not isinstance(row, BadRow):
-                    yield row
+            yield from source.edits(part)
+
+    def compared(self, edits: Iterable[ImageEdit]) -> Iterable[ImageEdit]:
+        """The same `edits` of these rows; a run that needs to compare their ids knows if that was done."""
+        return edits if self.id_problems is None else ComparedEdits(edits, self.id_problems)
 
     def add(self, source: JobFile | FolderPictures, count: int) -> None:
         """Add a source with `count` rows."""
@@ -132,14 +160,14 @@ def rows_in(
     made: Collection[Path] | None = None,
     fetched: Mapping[str, JobFile | FolderPictures] | None = None,
     kept: Path | None = None,
-    check: Callable[[ImageEdit], None] | None = None,
+    ids: UniqueIds | None = None,
 ) -> Rows:
     """Check all rows of all sources. Raises ConfigurationError if a source is bad, or if nothing is left of them.
 
     `made` are the results that earlier runs saved in `out`, by their full paths; None if there was no earlier run, or
     if the results are not on this machine. `fetched` are the sources that are URLs.
-    `kept` is the ledger's directory: without an `out` here, what is paid waits there, and is not edited either. `check`
-    is called for each edit, in order: without it no edits are made of pictures yet.
+    `kept` is the ledger's directory: without an `out` here, what is paid waits there, and is not edited either. `ids`
+    are compared, where each edit must have one of its own.
     """
     fetched = fetched or {}
     if problem := next(filter(None, (unread_source(name) for name in sources if name not in fetched)), None):
@@ -152,21 +180,19 @@ def rows_in(
         paths, rows.results = _apart(paths, out)
     for source in [fetched[path] if isinstance(path, str) else _source(path, apart, defaults) for path in paths]:
         if isinstance(source, JobFile):
-            before = rows.total
-            _look_through(source, rows, check)
-            rows.add(source, rows.total - before)
+            _look_through(source, rows, ids)
         else:
             pictures = _without_known(_without_results(source, made or (), rows), met, rows)
             rows.add(pictures, len(pictures.pictures))
-            if check is not None:
-                for row in pictures.rows():
-                    if not isinstance(row, BadRow):
-                        check(row)
+            if ids is not None:
+                for edit in pictures.edits():
+                    ids.check(edit.id or edit.name, edit.n, edit.line)
             rows.total += len(pictures.pictures) + len(pictures.left_out)
             rows.others += pictures.others
             rows.results += pictures.results
             rows.left_out += pictures.left_out
             rows.ignored.update(pictures.ignored)
+    rows.id_problems = None if ids is None else ids.problems
     if rows.results and not rows.total:
         raise ConfigurationError(
             f"{out or 'the bucket'}: every SOURCE is in --out, where the results are, which are not edited again. To "
@@ -275,26 +301,30 @@ def named_below(folder: AnyPath, paths: Sequence[AnyPath]) -> list[tuple[str, An
     return [(name(path), path) for path in paths]
 
 
-def _look_through(source: JobFile, rows: Rows, check: Callable[[ImageEdit], None] | None) -> None:
-    total, bad, own = rows.total, len(rows.bad), set[str]()
+def _look_through(source: JobFile, rows: Rows, ids: UniqueIds | None) -> None:
+    total, bad, own = 0, list[int](), set[str]()
+    rows.url = rows.url or next(filter(None, (address_of(source.defaults.get(name)) for name in OVERLAYS)), None)
     try:
-        for row in source.rows():
-            rows.total += 1
+        for row in source.checked():
             if isinstance(row, BadRow):
+                bad.append(total)
                 rows.bad.append((source.path, row))
             else:
-                if check is not None:
-                    check(row)
-                rows.url = rows.url or next(filter(None, map(address_of, (*row.image, row.mask, row.markup))), None)
-                own.update(name for name, value in source.defaults.items() if getattr(row, name) != value)
+                if ids is not None:
+                    ids.check(row.id, row.fields.get("n"), row.line)
+                rows.url = rows.url or row.url
+                own.update(source.overridden(row))
+            total += 1
         ignored = ignored_in(source.data, suffix=source.suffix)
     except ConfigurationError:
         raise
     except ValueError as error:
         raise _unreadable(source.path, error) from error
-    if rows.total == total:
+    rows.add(evolve(source, bad=frozenset(bad)), total)
+    rows.total += total
+    if not total:
         raise ConfigurationError(f"{source.path} contains no job. Nothing was sent.")
-    if rows.total - total == len(rows.bad) - bad and has_only_ids(source.data, suffix=source.suffix):
+    if total == len(bad) and has_only_ids(source.data, suffix=source.suffix):
         raise ConfigurationError(
             f"{source.path} has ids and no pictures, as a gallery saves rejects; did you mean --redo {source.path}? "
             "Nothing was sent."

@@ -29,6 +29,7 @@ from asyncsdk.images.batch.requests import require_batchable
 from asyncsdk.images.billing import ABANDONED, SENT_ELSEWHERE, charge_unknown, problem_of
 from asyncsdk.images.bulk.ended import EndedPage
 from asyncsdk.images.bulk.identity import source_digest
+from asyncsdk.images.bulk.ids import IdProblems
 from asyncsdk.images.bulk.intake import (
     BatchedEdit,
     PreparedEdit,
@@ -96,7 +97,7 @@ class SharedIntake:
     """One pass over the edits of a run, from anywhere in the list; at the end again those that others had.
 
     `limits` are those of the whole ledger, which counts; here they are for messages. `few` are claimed at once.
-    `in_batches`: that is where they go, at another price.
+    `in_batches`: that is where they go, at another price. `compared`: what is wrong with ids that the caller compared.
     """
 
     policy: Policy
@@ -108,6 +109,7 @@ class SharedIntake:
     few: int = MOST_CLAIMED
     pricing: Pricing | None = None
     in_batches: bool = False
+    compared: IdProblems | None = None
     before_wait: Callable[[], Awaitable[None]] | None = None
     more_room: Callable[[], Awaitable[bool]] | None = None
     _names: Names = field(factory=Names, init=False)
@@ -208,8 +210,11 @@ class SharedIntake:
         place, name = edit.line or -self._number, edit.id or edit.name
         if not isinstance(name, str) or not name:
             return ListedEdit(edit, "", str(abs(place)), problem=_NO_ID)
-        pictures = min(edit.n, _MOST_NAMES) if isinstance(edit.n, int) else 1
-        problem = self._names.reserve(name, pictures, place)
+        if self.compared is None:
+            pictures = min(edit.n, _MOST_NAMES) if isinstance(edit.n, int) else 1
+            problem = self._names.reserve(name, pictures, place)
+        else:
+            problem = self.compared.get((name, edit.line))
         return ListedEdit(edit, key_of_id(name), name, source_digest(edit), problem)
 
     async def _offers(self, page: Sequence[ListedEdit]) -> AsyncIterator[ImageEdit | EndedPage]:
