@@ -94,6 +94,29 @@ def test_an_id_twice_is_refused_before_anything_is_sent_since_copies_begin_anywh
     assert "error: line 3 has the id 'A', which line 1 has too. Give each its own id" in ran.err
 
 
+@pytest.mark.parametrize("page", [1, 500])
+def test_an_id_whose_pictures_would_have_the_names_of_another_edit_is_refused_alone(
+    run: Run, server: LocalServer, photos: Path, shared: str, page: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asyncsdk.images.bulk.shared_intake.PAGE", page)  # a run may begin with any
+    rows = [
+        {"image": "photos/a.png", "prompt": "x", "id": "a.1"},
+        {"image": "photos/b.png", "prompt": "x", "id": "a", "n": 2},
+        {"image": "photos/b.png", "prompt": "x", "id": "../b"},
+        {"image": "photos/b.png", "prompt": "x", "id": "c"},
+    ]
+    Path("jobs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for done in ("2 done, 2 refused", "2 done before"):
+        ran = run("edit-many", "jobs.jsonl", *OPTIONS)
+        assert (ran.code, server.edits.edits) == (3, 2)
+        assert done in ran.err
+        assert "line 2 has the id 'a', which line 1 has too" in ran.err
+        assert "a: refused" in ran.err
+        assert "../b: refused" in ran.err
+    planned = run("edit-many", "jobs.jsonl", *OPTIONS, "--dry-run")
+    assert "2 done before" in planned.err + planned.out
+
+
 def test_a_ledger_is_copied_into_a_database_and_sealed(
     run: Run, server: LocalServer, photos: Path, database_url: str
 ) -> None:
