@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from operator import attrgetter
 from pathlib import PurePath
 from typing import Any, Literal, get_args
 
@@ -205,7 +206,7 @@ class ImageEdit:
     @property
     def options(self) -> dict[str, Any]:
         """The API's fields that are set, prompt included, without the pictures and `extra`."""
-        return {name: value for name in _SENT if (value := getattr(self, name)) is not None}
+        return {name: value for name, value in zip(_SENT, _VALUES(self), strict=True) if value is not None}
 
     @property
     def input_images(self) -> int:
@@ -215,6 +216,7 @@ class ImageEdit:
 
 EDIT_FIELDS: Mapping[str, EditField] = {a.name: a.metadata["edit_field"] for a in fields(ImageEdit)}
 _SENT = tuple(name for name, field in EDIT_FIELDS.items() if field.sent)
+_VALUES = attrgetter(*_SENT)
 
 
 @frozen(kw_only=True)

@@ -84,7 +84,7 @@ class Report:
         if outcome.problem is not None:  # also of an earlier run, whose memory is lost
             outcome = evolve(outcome, problem=evolve(outcome.problem, message=without_calls(outcome.problem.message)))
         outcome = self.leftovers.recalled(outcome, is_there=os.path.exists)
-        name = _watched_name(outcome, self.watched)
+        name = _watched_name(outcome, self.watched) if self.watched else None
         if name is not None:
             self.reported.add(name)
         if name is not None and outcome.status == "skipped":

@@ -28,8 +28,8 @@ class UniqueIds:
     def check(self, name: str | None, pictures: int | None, line: int | None) -> None:
         """Raise ConfigurationError for an edit without an id, and for one whose id another has."""
         self._number += 1
-        where = f"edit number {self._number}" if line is None else f"line {line}"
         if not name:
+            where = f"edit number {self._number}" if line is None else f"line {line}"
             raise ConfigurationError(
                 f"{where} has no id, and a ledger in a database knows an edit by that: give each its own, in the "
                 "column or field id. Nothing was sent."

@@ -65,8 +65,9 @@ class SeenEdit:
     @property
     def batch(self) -> str | None:
         """Our key of the batch that it is in: that is what holds it, and never lapses."""
-        host, machine = self.row.get("host"), self.row.get("machine")
-        return str(machine) if self.phase == "started" and host == HOST_OF_BATCHES else None
+        if self.phase != "started" or self.row.get("host") != HOST_OF_BATCHES:
+            return None
+        return str(self.row.get("machine"))
 
     @property
     def is_uncertain(self) -> bool:
