@@ -19,6 +19,7 @@ SIZES = (16 << 10, 64 << 10, 256 << 10, 1 << 20)  # four times as much each time
 GROWTH = 9.0  # a linear pattern takes four times as long for that, a quadratic one sixteen times
 SQUARE = 20.0  # what a quadratic pattern takes of the next size, and a margin
 LARGER = range(len(SIZES) - 1, -1, -1)  # how many sizes follow
+EVEN = 4.7  # an + bn² grows by more than that to the last size but one if it grows by GROWTH to the last
 HEADS = ("A" * 1000, "https://x", '{"a":')  # of what ends otherwise than it should, behind many blanks
 BLANKS = (" ", "\n", "\x0b")
 UNMEASURABLE = 0.01  # seconds: shorter times are noise
@@ -55,7 +56,7 @@ class Use:
         shapes = [("", unit, "") for unit in sorted(nasty(self.source))]
         shapes += [(head, blank, "!") for head in HEADS for blank in BLANKS]
         for head, unit, end in shapes:
-            before = UNMEASURABLE
+            before, last = UNMEASURABLE, 0.0
             for larger, size in zip(LARGER, SIZES, strict=True):
                 text = head + unit * (size // len(unit)) + end
                 needed = self.seconds(text)
@@ -65,7 +66,9 @@ class Use:
                     return head + unit + end
                 if needed * SQUARE**larger < GROWTH * UNMEASURABLE:
                     break  # with the square of its time, too, all of the larger ones would be within bounds
-                before = max(needed, UNMEASURABLE)
+                if larger == 1 and 0.1 * UNMEASURABLE < last and needed < EVEN * last:
+                    break
+                before, last = max(needed, UNMEASURABLE), needed
         return None
 
 
