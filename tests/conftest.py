@@ -21,8 +21,9 @@ from asyncsdk.server.app import make_app
 from asyncsdk.server.edits import endpoint, responses
 from tests import document
 from tests.postgres.fixtures import database, database_url, needs_postgres, own_database, postgres_server
+from tests.site import site
 
-__all__ = ["database", "database_url", "needs_postgres", "own_database", "postgres_server"]
+__all__ = ["database", "database_url", "needs_postgres", "own_database", "postgres_server", "site"]
 
 # the package is compiled once, and not by each of the hundreds of processes that tests start
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

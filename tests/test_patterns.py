@@ -66,7 +66,7 @@ class Use:
                     return head + unit + end
                 if needed * SQUARE**larger < GROWTH * UNMEASURABLE:
                     break  # with the square of its time, too, all of the larger ones would be within bounds
-                if larger == 1 and 0.1 * UNMEASURABLE < last and needed < EVEN * last:
+                if larger == 1 and last > 0.1 * UNMEASURABLE and needed < EVEN * last:
                     break
                 before, last = max(needed, UNMEASURABLE), needed
         return None

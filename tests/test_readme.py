@@ -30,7 +30,7 @@ def test_its_links_lead_somewhere() -> None:
 
 
 def test_two_commands_do_all_the_set_up() -> None:
-    assert [command.rpartition("/")[2] for command in COMMANDS] == ["asyncsdk demo", "pytest -n auto --cov"]
+    assert [command.rpartition("/")[2] for command in COMMANDS] == ["asyncsdk demo", "pytest -n auto"]
 
 
 def test_the_first_page_of_the_site_has_the_same_commands() -> None:

@@ -1,4 +1,4 @@
-"""The site: its pages are gathered without a dead link, and each is there as Markdown. The gate builds it."""
+"""The site: it is built without a warning or a dead link, and each page is there as Markdown."""
 
 from __future__ import annotations
 
@@ -27,6 +27,11 @@ def test_all_pages_are_gathered_with_no_dead_link(tmp_path: Path) -> None:
     } <= pages
     assert "### RateLimitError" in (tmp_path / "errors.md").read_text()
     assert "### asyncsdk uploads resume" in (tmp_path / "commands.md").read_text()
+
+
+def test_it_is_built_without_a_warning(site: Path) -> None:
+    assert "asyncsdk" in (site / "index.html").read_text()
+    assert (site / "start.md").read_text().startswith("# ")
 
 
 def test_a_dead_link_is_named_with_its_page(tmp_path: Path) -> None:

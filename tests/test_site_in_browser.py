@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from filelock import FileLock
 
 from tests.browser import CHROMIUM, Page, chromium, tab
-from tests.pages import ROOT
 from tests.test_accessibility import AXE, SCREENS, screen, violations
 
 pytestmark = [pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")]
@@ -43,18 +38,6 @@ PAGES = ("index", "questions", "errors", "configuration", "reliability", "api/up
 TOO_WIDE = """[...document.querySelectorAll('html, .table-wrapper')].filter(
   (one) => one.matches('html') && one.scrollWidth > innerWidth || one.getBoundingClientRect().right > innerWidth
 ).map((one) => one.className)"""
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    pytest.importorskip("sphinx", reason="the extra `docs` is not installed")
-    folder = tmp_path_factory.getbasetemp()
-    shared = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "site"  # built once for all workers
-    with FileLock(f"{shared}.lock"):
-        if not (shared / "html" / "llms.txt").exists():
-            # in a process of its own, since Sphinx warns of what it will change itself
-            subprocess.run([sys.executable, "-m", "docs", str(shared)], cwd=ROOT, check=True, capture_output=True)
-    return shared / "html"
 
 
 @pytest.fixture(scope="module")

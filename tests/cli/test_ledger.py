@@ -94,9 +94,10 @@ def test_an_id_twice_is_refused_before_anything_is_sent_since_copies_begin_anywh
     assert "error: line 3 has the id 'A', which line 1 has too. Give each its own id" in ran.err
 
 
+@pytest.mark.usefixtures("shared", "photos")
 @pytest.mark.parametrize("page", [1, 500])
 def test_an_id_whose_pictures_would_have_the_names_of_another_edit_is_refused_alone(
-    run: Run, server: LocalServer, photos: Path, shared: str, page: int, monkeypatch: pytest.MonkeyPatch
+    run: Run, server: LocalServer, page: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("asyncsdk.images.bulk.shared_intake.PAGE", page)  # a run may begin with any
     rows = [

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from asyncsdk import AsyncUploader, BadRequestError, Client, CompletionUnknownError, UploadJob
 from asyncsdk.http.decode import status_error
@@ -56,7 +57,8 @@ async def test_many_files_of_all_sizes_go_once_each_whatever_is_lost(journal: Pa
     sizes = [1, 1000, 3 * MIB, 9 * MIB, 17 * MIB + 1]
     paths = [make_file(size, f"{number}.bin", number) for number, size in enumerate(sizes * 3)]
     jobs = [UploadJob(path, "user_data") for path in paths]
-    async with LocalServer(**ON_S3) as server, Client("sk-test", base_url=server.url, timing=BRIEF_SEARCH) as client:
+    timing = evolve(BRIEF_SEARCH, file_answer=0.5)
+    async with LocalServer(**ON_S3) as server, Client("sk-test", base_url=server.url, timing=timing) as client:
         server.inject(
             Fault("part", "reset", "done", nth=3),
             Fault("complete", "close", "done", nth=2),
