@@ -204,12 +204,15 @@ async def test_costs_and_edits_are_counted_once_for_what_was_asked_again(tmp_pat
         assert (spent.edits, spent.cost) == (2, 2 * (7 * 5000 + 12 * 8000 + 196 * 30000))
 
 
-async def test_what_counts_already_is_asked_for_again_though_the_limit_is_passed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rate", [None, 60])  # the second waits for its turn when the first has passed the limit
+async def test_what_counts_already_is_asked_for_again_though_the_limit_is_passed(
+    tmp_path: Path, rate: float | None
+) -> None:
     async with LocalServer(idempotency_header=KEY, documented_tokens=True, faults=[LOST]) as server:
         assert await run(server, edits(2), tmp_path, max_cost=1) == {"uncertain": 2}
         server.clear_faults()
         with anyio.fail_after(20):
-            assert await run(server, edits(2), tmp_path, max_cost=0.001) == {"done": 2}
+            assert await run(server, edits(2), tmp_path, max_cost=0.001, images_per_minute=rate) == {"done": 2}
             with pytest.raises(LimitReachedError):
                 await run(server, edits(3), tmp_path, max_cost=0.001)
         assert server.edits.edits == 2

@@ -131,9 +131,10 @@ async def test_a_file_that_can_not_be_asked_for_raises_what_the_server_said(
 
 async def test_when_the_one_that_reads_the_page_is_cancelled_another_does(server: LocalServer, client: Client) -> None:
     files, seen = await made(server, client, FEW + 20), SeenFiles(client)
-    server.inject(Fault("files.list", "stall", seconds=0.3))
+    server.inject(Fault("files.list", "stall", seconds=1.0))
     looks = [asyncio.ensure_future(look(seen, file)) for file in files]
-    await asyncio.sleep(0.1)
+    while not server.calls.get("files.list"):
+        await asyncio.sleep(0.01)
     looks[FEW].cancel()
     found = await asyncio.gather(*looks, return_exceptions=True)
     assert isinstance(found[FEW], asyncio.CancelledError)

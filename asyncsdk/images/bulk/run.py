@@ -50,6 +50,10 @@ class Worker(Protocol):
     def lifecycle(self) -> EditLifecycle:
         """How far it is."""
 
+    @property
+    def waits_to_be_counted(self) -> bool:
+        """Whether it is not under way, and counts against the limits once it is."""
+
     def stop(self) -> None:
         """End it, unless it is under way."""
 
@@ -132,7 +136,7 @@ class BulkRun:
         Where none does, the next that is to be sent finds the limit; if none comes, nothing was held back.
         """
         self.limits.spend(usage)
-        if self.limits.is_passed and any(worker.lifecycle.stage == "waiting" for worker in self.workers):
+        if self.limits.is_passed and any(worker.waits_to_be_counted for worker in self.workers):
             self.halt(self.limits.reached())
 
     def count_response(self, error: Exception | None, *, is_usable: bool) -> None:

@@ -74,6 +74,11 @@ class EditWorker:
             on_wait=self._on_wait,
         )
 
+    @property
+    def waits_to_be_counted(self) -> bool:
+        """Whether it is not under way, and will count against the limits: what is asked for again does already."""
+        return self.lifecycle.stage == "waiting" and not self.prepared.is_asked_again
+
     async def outcome(self) -> EditOutcome | None:
         """Send and save it. None: nothing was paid, and it is left to another run."""
         try:
