@@ -235,9 +235,10 @@ async def test_a_file_of_a_request_that_is_still_on_its_way_is_not_taken() -> No
 async def test_a_file_that_is_deleted_meanwhile_is_not_there() -> None:
     async with scene() as at:
         lost = await at.lose(b"ours", MADE)
-        at.server.inject(Fault("files.content", "stall", "before", seconds=0.2))
+        at.server.inject(Fault("files.content", "stall", "before", seconds=1.0))
         search = asyncio.ensure_future(at.find(lost))
-        await asyncio.sleep(0.1)
+        while not at.server.calls.get("files.content"):
+            await asyncio.sleep(0.01)
         await at.rival.send(api.delete_file(at.server.files[0].id))
         assert await search == NotThere()
 
