@@ -141,6 +141,7 @@ class Messages:
         if self.failure is None and (lost is not None or not self._finals):
             nothing = self._without_images()
             self.failure = nothing if lost is None or isinstance(nothing, NotTheAPIError) else lost
+        self._form = None  # which has what was not read: an error's traceback may keep this for long
         return messages
 
     @property

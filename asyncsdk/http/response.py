@@ -291,5 +291,7 @@ async def received(messages: Messages, chunks: AsyncGenerator[bytes, None] | Str
                 break
     except APIError as error:
         lost = error
-    for message in messages.close(lost):
+    last = messages.close(lost)
+    lost = None  # else it keeps this frame, which keeps it
+    for message in last:
         yield message

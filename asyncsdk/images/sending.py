@@ -131,6 +131,7 @@ def _translating_to_charge_error(attempts: list[Messages]) -> Iterator[None]:
         yield
     except APIError as error:
         failure = as_charge_error(error, attempts)
+        attempts.clear()  # they lead to the error, and its traceback leads to them
         if failure is error:
             raise
         raise failure from error

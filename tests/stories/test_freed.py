@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from asyncsdk import AsyncUploader, Client, ImageEditor, UploadJob
+from asyncsdk import APIError, AsyncSDKError, AsyncUploader, Client, ImageEditor, UploadJob, api
 from asyncsdk.http.body import Body
+from asyncsdk.http.edit_response import Messages
 from asyncsdk.images.bulk.worker import EditWorker
 from asyncsdk.images.pictures import LoadedEdit
 from asyncsdk.models import EditedImage
+from asyncsdk.server import Fault, LocalServer
 from asyncsdk.uploads.parts.run import UploadRun
 from asyncsdk.uploads.whole.file_run import FileRun
 from tests.stories.edits import jobs
+from tests.stories.pictures import photo
 from tests.stories.support import MakeFile
 
 
@@ -52,3 +56,18 @@ async def test_no_picture_of_an_edit_is_left_once_its_outcome_is(client: Client,
         done = sum([outcome.status == "done" async for outcome in outcomes])
     assert done == 20
     assert left_of(EditWorker, LoadedEdit, EditedImage, Body) == 0
+
+
+async def test_nothing_of_a_response_that_can_not_be_used_is_left(
+    server: LocalServer, client: Client, tmp_path: Path
+) -> None:
+    client.max_retries, path = 0, photo(tmp_path / "a.png")
+    server.inject(Fault("edit", "answer", every=1, status=200, body="neither JSON nor a picture"))
+    picture = api.ImageFile(content=path.read_bytes(), filename="a.png", mime_type="image/png")
+    for _ in range(3):
+        with suppress(APIError):
+            await client.send(api.edit_image(image=picture, prompt="x"))
+        with suppress(AsyncSDKError):
+            await ImageEditor(client).edit(path, prompt="x")
+    assert server.calls["edit"] == 6
+    assert left_of(Messages) == 0
