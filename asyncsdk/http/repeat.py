@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from traceback import clear_frames
 from typing import TypeVar
 
 import anyio
@@ -56,7 +55,6 @@ class Repeater:
             try:
                 result = await receive()
             except APIError as error:
-                clear_frames(error.__traceback__)  # they have what came, which leads back to the error
                 is_over = self.is_closed() or not request.may_repeat(error)
                 delay = None if is_over else attempts.delay_after(error, now=self.clock.now())
                 self._report(request, number, error, delay)

@@ -192,9 +192,12 @@ class Response:
         async with aclosing(received(messages, self.chunks())) as images:
             async for _ in images:
                 pass
-        if messages.failure is not None and not messages.response.data:
-            raise messages.failure
-        return messages.response
+        try:
+            if messages.failure is not None and not messages.response.data:
+                raise messages.failure
+            return messages.response
+        finally:
+            del messages  # the error's traceback would lead to it, and it to the error: both would stay for long
 
     async def _whole(self, *, most: int) -> bytes:
         if self._is_there and self._inflater is None:
@@ -290,8 +293,6 @@ async def received(messages: Messages, chunks: AsyncGenerator[bytes, None] | Str
             if messages.is_over:
                 break
     except APIError as error:
-        lost = error
-    last = messages.close(lost)
-    lost = None  # else it keeps this frame, which keeps it
-    for message in last:
+        lost = error.with_traceback(None)  # which would lead to this frame, and this to the error
+    for message in messages.close(lost):
         yield message

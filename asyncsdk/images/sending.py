@@ -181,15 +181,26 @@ async def _response(chunks: Stream, messages: Messages) -> ImagesResponse:
     async with aclosing(received(messages, chunks)) as all_:
         async for _ in all_:
             pass
+    try:
+        return _used(messages)
+    finally:
+        del messages, chunks  # the error's traceback would lead to them, and they to the error
+
+
+def _used(messages: Messages) -> ImagesResponse:
+    """What can be used of a response. Raises what is wrong with it where that is nothing."""
     response = usable(messages.response, messages.shown)
-    if response.data:
-        if messages.failure is not None:
-            expected, came = messages.wanted, len(response.data)
-            logger.warning("%d of %d pictures came before the response was cut: %s", came, expected, messages.failure)
-        return response
-    if messages.failure is not None and not messages.has_begun:
-        raise messages.failure
-    raise _unusable(messages, response)
+    try:
+        if response.data:
+            if messages.failure is not None:
+                counts = len(response.data), messages.wanted
+                logger.warning("%d of %d pictures came before the response was cut: %s", *counts, messages.failure)
+            return response
+        if messages.failure is not None and not messages.has_begun:
+            raise messages.failure
+        raise _unusable(messages, response)
+    finally:
+        del messages
 
 
 async def _events(client: Client, chunks: Stream, messages: Messages, flight: Flight) -> AsyncGenerator[Event, None]:
