@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from traceback import clear_frames
+from contextlib import suppress
+from traceback import walk_tb
+from types import TracebackType
 from typing import TypeVar
 
 import anyio
@@ -56,7 +58,7 @@ class Repeater:
             try:
                 result = await receive()
             except APIError as error:
-                clear_frames(error.__traceback__)  # they have what came, which leads back to the error
+                _clear_frames(error.__traceback__)  # they have what came, which leads back to the error
                 is_over = self.is_closed() or not request.may_repeat(error)
                 delay = None if is_over else attempts.delay_after(error, now=self.clock.now())
                 self._report(request, number, error, delay)
@@ -90,6 +92,22 @@ class Repeater:
             call(self.on_event, event)
         except Exception as raised:  # noqa: BLE001 - it is the caller's, and harms no request
             self._failures.note(raised)
+
+
+def _clear_frames(traceback: TracebackType | None) -> None:
+    """Forget what the frames of an attempt held, down to the first that is not of this package.
+
+    What the caller's reader raised may have been raised elsewhere before: frames of that may still be under way, and
+    to clear one ends it.
+    """
+    for frame, _ in walk_tb(traceback):
+        if frame.f_globals.get("__name__", "").partition(".")[0] not in _OURS:
+            return
+        with suppress(RuntimeError):  # it is this request's own, which goes on
+            frame.clear()
+
+
+_OURS = frozenset({__name__.partition(".")[0], "contextlib"})  # whose managers our frames pass through
 
 
 def _closed_meanwhile(error: APIConnectionError) -> APIConnectionError:
