@@ -4,8 +4,9 @@
 
 Parts: `alone` (200,000 edits through the ledger, without a server; then the size of the tables), `processes` (four of
 them against a stub, beside four with a ledger in files each), `done` (a copy that begins over 1,000,000 edits that are
-done, by the command line), `memory` (10,000 and 200,000 edits in one process). `--scale 0.01` is a hundredth of each,
-and takes a minute; the whole about half an hour. It starts a Postgres of its own, which syncs, and leaves nothing.
+done, by the command line), `memory` (10,000 and 200,000 edits in one process), `dask` (the same by three workers of
+Dask; the driver's memory and theirs). `--scale 0.01` is a hundredth of each, and takes a minute; the whole about an
+hour. It starts a Postgres of its own, which syncs, and leaves nothing.
 Exits with 1 where a goal is missed, at full scale only.
 """
 
@@ -38,11 +39,13 @@ from asyncsdk.images.ledger.seen import key_of_id
 from asyncsdk.images.ledger.shared import SharedLedger
 from asyncsdk.models import Usage
 from benchmarks.bulk_memory import PIXEL, serve
+from tests.fleet.dask_cluster import DaskCluster
 from tests.postgres.server import PostgresServer, running
 
 AT_ONCE = 64  # edits in flight, and claimed by one statement, as edit_many does with that concurrency
 PROCESSES = 4
-GOALS = {"alone": 1000.0, "ratio": 0.6, "bloat": 2.0, "done": 60.0, "growth": 1.25}
+DASK_WORKERS = 3
+GOALS = {"alone": 1000.0, "ratio": 0.6, "bloat": 2.0, "done": 60.0, "growth": 1.25, "growth by Dask": 1.25}
 SERVER = {"fsync": "on", "shared_buffers": "256MB", "max_wal_size": "2GB"}
 MODEL = "gpt-image-2"
 
@@ -103,9 +106,11 @@ def table_sizes(sql: Callable[..., str]) -> float:
 async def work(task: dict[str, Any]) -> None:
     """One process of a run, over all rows or over a part of its own."""
     edits = partial(edits_of, task["count"], task["picture"], task["name"])
-    mine = edits() if task["ledger"] is None else from_anywhere(edits, task["count"])
+    is_copy = task["ledger"] is not None and task.get("dask") is None
+    mine = from_anywhere(edits, task["count"]) if is_copy else edits()
     async with Client("sk-x", base_url=task["url"]) as client:
         options: Any = {"out": task["out"], "ledger": task["ledger"], "concurrency": task["concurrency"]}
+        options["dask"] = task.get("dask")
         async with ImageEditor(client).edit_many(mine, **options) as outcomes:
             async for _ in outcomes:
                 pass
@@ -224,9 +229,37 @@ def memory(server: PostgresServer, folder: Path, counts: Sequence[int]) -> float
     return peaks[-1] / peaks[0]
 
 
+def dask(server: PostgresServer, folder: Path, counts: Sequence[int]) -> float:
+    """The same for the driver and the workers of Dask, whichever grows more."""
+    peaks = []
+    with stub() as url:
+        for count in counts:
+            environment = {"OPENAI_API_KEY": "sk-x", "PGPASSWORD": server.password}
+            cluster = DaskCluster(folder / f"logs of {count}", environment)
+            cluster.start(DASK_WORKERS)
+            try:
+                cluster.until_there(DASK_WORKERS)
+                task: dict[str, Any] = {"picture": picture_in(folder), "url": url, "concurrency": 16, "name": "row"}
+                ledger = server.url(server.new_database())
+                task |= {"count": count, "ledger": ledger, "out": str(folder / f"{count} by Dask")}
+                seconds, driver = in_processes([{**task, "dask": cluster.address}])
+                peaks.append([driver, *(peak_of(worker.pid) for worker in cluster.workers)])
+            finally:
+                cluster.stop()
+            shown = ", ".join(f"{peak:.0f}" for peak in peaks[-1][1:])
+            print(f"  {count:,} edits in {seconds:.0f} s: {driver:.0f} MiB in the driver, {shown} in the workers")
+    return max(last / first for first, last in zip(map(float, peaks[0]), map(float, peaks[-1]), strict=True))
+
+
+def peak_of(process: int) -> float:
+    """The largest memory of a process so far, in MiB."""
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("part", nargs="*", help="alone, processes, done, memory; all of them by default")
+    options.add_argument("part", nargs="*", help="alone, processes, done, memory, dask; all of them by default")
     options.add_argument("--scale", type=float, default=1.0)
     options.add_argument("--task", help=argparse.SUPPRESS)
     given = options.parse_args()
@@ -234,7 +267,7 @@ def main() -> None:
         asyncio.run(work(json.loads(given.task)))
         return
     found: dict[str, float] = {}
-    parts = given.part or ["alone", "processes", "done", "memory"]
+    parts = given.part or ["alone", "processes", "done", "memory", "dask"]
 
     def scaled(count: int) -> int:
         return max(100, round(count * float(given.scale)))
@@ -255,6 +288,9 @@ def main() -> None:
         if "memory" in parts:
             print("memory:")
             found["growth"] = memory(server, folder, [scaled(10_000), scaled(200_000)])
+        if "dask" in parts:
+            print("dask:")
+            found["growth by Dask"] = dask(server, folder, [scaled(10_000), scaled(200_000)])
     missed = []
     for goal, value in found.items():
         is_met = value >= GOALS[goal] if goal in {"alone", "ratio"} else value <= GOALS[goal]
