@@ -225,7 +225,7 @@ async def test_readers_of_two_requests_may_raise_one_error_and_each_is_asked_aga
 
         with anyio.fail_after(5):
             ended = await asyncio.gather(ask(0.0), ask(0.005), return_exceptions=True)
-    assert ended == [shared, shared]
+    assert [*ended] == [shared, shared]
     assert len(server.requests) == 6
 
 

@@ -16,7 +16,6 @@ from asyncsdk.api import ImageRef
 from asyncsdk.cli.edits import job_text
 from asyncsdk.cli.edits.job_file import (
     Place,
-    Row,
     check_jobs,
     edits_of_pictures,
     has_only_ids,
@@ -26,6 +25,8 @@ from asyncsdk.cli.edits.job_file import (
 )
 from asyncsdk.cli.edits.job_text import BadRow
 from asyncsdk.images.edit import ImageEdit
+
+Row = ImageEdit | BadRow
 
 FOLDER = Path("/jobs")
 PLACE = Place(FOLDER, lambda _: True)

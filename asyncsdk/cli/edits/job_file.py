@@ -91,7 +91,6 @@ def _instead(foreign: tuple[str, str] | None) -> str | None:
 _OF_REJECTS = frozenset({"id", "item"})
 _REQUIRED = ("image", "prompt")
 
-Row = ImageEdit | BadRow
 IsThere = Callable[[Path], bool]
 
 
@@ -133,7 +132,7 @@ class Place:
 
 @frozen
 class JobRow:
-    """A row that is an edit: its line, its fields as they are written, and where its first picture is, if not here."""
+    """A row that is an edit: its line, its fields as they are written, and the first address among its pictures."""
 
     line: int
     fields: Mapping[str, Any]
@@ -184,12 +183,6 @@ def checked(row: Mapping[str, Any], *, line: int, place: Place, defaults: Mappin
     except (TypeError, ConfigurationError) as error:
         return BadRow(line, f"{str(error).removesuffix(' Nothing was sent.').removesuffix('.')}.")
     return JobRow(line, fields, next(filter(None, addresses), None))
-
-
-def edit_of(row: Mapping[str, Any], *, line: int, place: Place, defaults: Mapping[str, Any]) -> Row:
-    """One row as an edit, or what is wrong with it."""
-    found = checked(row, line=line, place=place, defaults=defaults)
-    return found if isinstance(found, BadRow) else _edit(row, {**found.fields}, line, place)
 
 
 def _own(row: Mapping[str, Any]) -> dict[str, Any]:
