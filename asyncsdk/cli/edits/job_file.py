@@ -242,13 +242,16 @@ def _problem(own: Mapping[str, Any], fields: Mapping[str, Any]) -> str | None:
 def beside_job_file(job_file: RemoteAddress, written: str) -> str:
     r"""The URL of a picture whose path is relative to a job file at a URL; `photos\IMG.jpg` is `photos/IMG.jpg`.
 
-    Raises TypeError for a path that is not relative.
+    Raises TypeError for a path that is not relative, or not text.
     """
     plain = written.strip().replace("\\", "/")
     if plain.startswith("/"):
         raise TypeError(f"{plain!r} is not relative to the job file, which is at a URL: write the picture's own URL")
     path = normpath(join("/", dirname(job_file.path), plain))
-    return evolve(job_file, raw="/", login="", query="").child(path.lstrip("/")).shown
+    try:
+        return evolve(job_file, raw="/", login="", query="").child(path.lstrip("/")).shown
+    except UnicodeEncodeError:
+        raise TypeError(f"{plain!r} contains half a character, which no URL can have") from None
 
 
 def _address(value: Any, place: Place) -> RemoteAddress | None:
