@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
+import anyio
 import pytest
 
 from asyncsdk import (
@@ -18,6 +20,7 @@ from asyncsdk import (
     RequestEvent,
     api,
 )
+from asyncsdk.http.response import Stream
 from asyncsdk.images.billing import is_safe_to_repeat
 from asyncsdk.retry import Retry
 from tests.raw_server import PART, QUICK, answering, client_of, reply
@@ -206,6 +209,24 @@ async def test_what_may_be_paid_is_not_asked_again(answer: bytes) -> None:
             async with client.stream(EDIT, retry=Retry(should_retry=is_safe_to_repeat)):
                 pass
     assert len(server.requests) == 2
+
+
+async def test_readers_of_two_requests_may_raise_one_error_and_each_is_asked_again() -> None:
+    shared = APIConnectionError("the pipeline behind both is gone", request="mine", sent=True)
+
+    async def reader(_: Stream) -> None:
+        raise shared
+
+    async with answering(reply(200, FILE)) as server, client_of(server, max_retries=2) as client:
+
+        async def ask(after: float) -> None:
+            await anyio.sleep(after)
+            await client.receive(GET_FILE, reader)
+
+        with anyio.fail_after(5):
+            ended = await asyncio.gather(ask(0.0), ask(0.005), return_exceptions=True)
+    assert [*ended] == [shared, shared]
+    assert len(server.requests) == 6
 
 
 async def test_what_was_surely_not_paid_is_asked_again_with_the_whole_form() -> None:

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from asyncsdk.api import ImageRef
 from asyncsdk.cli.edits import job_text
 from asyncsdk.cli.edits.job_file import (
+    JobRow,
     Place,
-    Row,
     check_jobs,
     edits_of_pictures,
     has_only_ids,
@@ -26,6 +26,9 @@ from asyncsdk.cli.edits.job_file import (
 )
 from asyncsdk.cli.edits.job_text import BadRow
 from asyncsdk.images.edit import ImageEdit
+from asyncsdk.remote.address import RemoteAddress
+
+Row = ImageEdit | BadRow
 
 FOLDER = Path("/jobs")
 PLACE = Place(FOLDER, lambda _: True)
@@ -458,6 +461,14 @@ def test_what_failed_is_a_job_that_means_the_same_anywhere() -> None:
     for reference in ({"image_url": "https://x"}, {"file_id": "file-1"}):
         [found] = rows(json.dumps({"image": reference, "prompt": "x"}))
         assert row_of(edit(found), "r")["image"] == reference
+
+
+def test_half_a_character_in_a_path_beside_a_job_file_at_a_url_spoils_that_row_alone() -> None:
+    place = Place(RemoteAddress("s3", "bucket", "/jobs.jsonl"), lambda _: True)
+    data = b'{"image": "\\ud800.png"}\n{"image": "a.png"}'
+    bad, good = check_jobs(data, suffix=".jsonl", place=place, defaults={"prompt": "x"})
+    assert bad == BadRow(1, r"'\ud800.png' contains half a character, which no URL can have.")
+    assert isinstance(good, JobRow)
 
 
 def test_a_picture_is_an_edit_by_its_name() -> None:

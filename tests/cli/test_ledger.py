@@ -118,6 +118,33 @@ def test_an_id_whose_pictures_would_have_the_names_of_another_edit_is_refused_al
     assert "2 done before" in planned.err + planned.out
 
 
+def test_an_id_twice_is_refused_also_where_the_first_can_not_be_sent(
+    run: Run, server: LocalServer, photos: Path, shared: str
+) -> None:
+    rows = [
+        {"image": "photos/a.png", "prompt": "x", "id": "a.1"},
+        {"image": "photos/b.png", "prompt": "x", "id": "a", "n": 2},
+        {"image": "photos/c.png", "prompt": "x", "id": "a"},
+    ]
+    Path("jobs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    ran = run("edit-many", "jobs.jsonl", *OPTIONS)
+    assert (ran.code, server.edits.edits) == (2, 0)
+    assert "error: line 3 has the id 'a', which line 2 has too. Give each its own id" in ran.err
+
+
+def test_a_number_of_pictures_that_can_not_be_one_is_refused_with_its_row(
+    run: Run, server: LocalServer, photos: Path, shared: str
+) -> None:
+    rows = [
+        {"image": "photos/a.png", "prompt": "x", "id": "a", "n": 100_000},
+        {"image": "photos/b.png", "prompt": "x", "id": "a.1000"},
+    ]
+    Path("jobs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    ran = run("edit-many", "jobs.jsonl", *OPTIONS)
+    assert (ran.code, server.edits.edits) == (3, 1)
+    assert "1 done, 1 refused" in ran.err
+
+
 def test_a_ledger_is_copied_into_a_database_and_sealed(
     run: Run, server: LocalServer, photos: Path, database_url: str
 ) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from asyncsdk.cli.edits.job_fields import IGNORED, PICTURES, REFERENCES, VALUES, job_schema
-from asyncsdk.cli.edits.job_file import Place, edit_of
+from asyncsdk.cli.edits.job_file import Place, checked
 from asyncsdk.cli.edits.job_text import BadRow
 from asyncsdk.cli.schema import schema_for
 from asyncsdk.cli.uploads.records import uploaded
@@ -39,7 +39,7 @@ LIKELY = st.fixed_dictionaries(
 
 def is_taken(row: dict[str, Any]) -> bool:
     """By the check of a run that has a `--prompt`."""
-    return not isinstance(edit_of(row, line=1, place=PLACE, defaults={"prompt": "x"}), BadRow)
+    return not isinstance(checked(row, line=1, place=PLACE, defaults={"prompt": "x"}), BadRow)
 
 
 @given(ROWS | LIKELY | st.builds(lambda one, two: one | two, LIKELY, ROWS))

@@ -218,6 +218,17 @@ async def test_what_counts_already_is_asked_for_again_though_the_limit_is_passed
         assert server.edits.edits == 2
 
 
+async def test_what_is_asked_for_again_in_the_same_run_is_so_though_the_limit_is_passed_meanwhile(
+    tmp_path: Path,
+) -> None:
+    async with LocalServer(idempotency_header=KEY, documented_tokens=True) as server:
+        server.inject(Fault("edit", "answer", at="done", status=504, retry_after=1))
+        server.inject(Fault("edit", "stall", nth=2, seconds=0.3))
+        with anyio.fail_after(20):
+            assert await run(server, edits(2), tmp_path, max_tokens=10, concurrency=2) == {"done": 2}
+        assert (server.edits.edits, server.calls["edit"]) == (2, 3)
+
+
 @pytest.mark.parametrize("is_shared", [False, True])
 async def test_a_plan_holds_nothing_back_that_counts_already(
     database_url: str, tmp_path: Path, *, is_shared: bool

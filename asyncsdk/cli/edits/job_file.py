@@ -91,7 +91,6 @@ def _instead(foreign: tuple[str, str] | None) -> str | None:
 _OF_REJECTS = frozenset({"id", "item"})
 _REQUIRED = ("image", "prompt")
 
-Row = ImageEdit | BadRow
 IsThere = Callable[[Path], bool]
 
 
@@ -133,7 +132,7 @@ class Place:
 
 @frozen
 class JobRow:
-    """A row that is an edit: its line, its fields as they are written, and where its first picture is, if not here."""
+    """A row that is an edit: its line, its fields as they are written, and the first address among its pictures."""
 
     line: int
     fields: Mapping[str, Any]
@@ -184,12 +183,6 @@ def checked(row: Mapping[str, Any], *, line: int, place: Place, defaults: Mappin
     except (TypeError, ConfigurationError) as error:
         return BadRow(line, f"{str(error).removesuffix(' Nothing was sent.').removesuffix('.')}.")
     return JobRow(line, fields, next(filter(None, addresses), None))
-
-
-def edit_of(row: Mapping[str, Any], *, line: int, place: Place, defaults: Mapping[str, Any]) -> Row:
-    """One row as an edit, or what is wrong with it."""
-    found = checked(row, line=line, place=place, defaults=defaults)
-    return found if isinstance(found, BadRow) else _edit(row, {**found.fields}, line, place)
 
 
 def _own(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -249,13 +242,16 @@ def _problem(own: Mapping[str, Any], fields: Mapping[str, Any]) -> str | None:
 def beside_job_file(job_file: RemoteAddress, written: str) -> str:
     r"""The URL of a picture whose path is relative to a job file at a URL; `photos\IMG.jpg` is `photos/IMG.jpg`.
 
-    Raises TypeError for a path that is not relative.
+    Raises TypeError for a path that is not relative, or not text.
     """
     plain = written.strip().replace("\\", "/")
     if plain.startswith("/"):
         raise TypeError(f"{plain!r} is not relative to the job file, which is at a URL: write the picture's own URL")
     path = normpath(join("/", dirname(job_file.path), plain))
-    return evolve(job_file, raw="/", login="", query="").child(path.lstrip("/")).shown
+    try:
+        return evolve(job_file, raw="/", login="", query="").child(path.lstrip("/")).shown
+    except UnicodeEncodeError:
+        raise TypeError(f"{plain!r} contains half a character, which no URL can have") from None
 
 
 def _address(value: Any, place: Place) -> RemoteAddress | None:

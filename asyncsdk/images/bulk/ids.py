@@ -11,21 +11,22 @@ from asyncsdk.images.bulk.naming import Names
 from asyncsdk.images.edit import ImageEdit
 from asyncsdk.images.names import safe_name
 
-IdProblems = dict[tuple[str, int | None], str]  # by an id and its line
+IdProblems = dict[str, str]  # by id
+_MOST_NAMES = 100  # of one edit
 
 
 @define
 class UniqueIds:
     """All edits, in order. Copies begin anywhere in the list: of two with one id each may take another first.
 
-    `problems` are why edits with these ids, at these lines, can't be sent though no other edit has the same id.
+    `problems` are why edits with these ids can't be sent though no other edit has the same id.
     """
 
     problems: IdProblems = field(factory=dict, init=False)
     _names: Names = field(factory=Names, init=False)
     _number: int = field(default=0, init=False)
 
-    def check(self, name: str | None, pictures: int | None, line: int | None) -> None:
+    def check(self, name: str | None, pictures: object, line: int | None) -> None:
         """Raise ConfigurationError for an edit without an id, and for one whose id another has."""
         self._number += 1
         if not name:
@@ -34,12 +35,19 @@ class UniqueIds:
                 f"{where} has no id, and a ledger in a database knows an edit by that: give each its own, in the "
                 "column or field id. Nothing was sent."
             )
-        problem = self._names.reserve(name, pictures or 1, line or -self._number)
+        place = line or -self._number
+        problem = self._names.reserve(name, names_taken(pictures), place)
         if problem is None:
             return
         if safe_name(name) in self._names:
             raise ConfigurationError(problem)
-        self.problems[name, line] = problem  # it is reported with its row
+        self._names.reserve(name, 1, place)  # the next edit with this id has it twice
+        self.problems[name] = problem  # it is reported with its row
+
+
+def names_taken(pictures: object) -> int:
+    """How many names an edit takes that asks for `pictures`: what can't be their number is refused with its row."""
+    return min(pictures, _MOST_NAMES) if isinstance(pictures, int) else 1
 
 
 @frozen

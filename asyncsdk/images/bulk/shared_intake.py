@@ -29,7 +29,7 @@ from asyncsdk.images.batch.requests import require_batchable
 from asyncsdk.images.billing import ABANDONED, SENT_ELSEWHERE, charge_unknown, problem_of
 from asyncsdk.images.bulk.ended import EndedPage
 from asyncsdk.images.bulk.identity import source_digest
-from asyncsdk.images.bulk.ids import IdProblems
+from asyncsdk.images.bulk.ids import IdProblems, names_taken
 from asyncsdk.images.bulk.intake import (
     BatchedEdit,
     PreparedEdit,
@@ -57,7 +57,6 @@ from asyncsdk.remote.stores import RemoteStores
 
 PAGE = 500  # edits that are asked for at once
 MOST_CLAIMED = 16  # at once
-_MOST_NAMES = 100  # of one edit: a number that can't be one is refused once the edit is read
 SHORTEST_WAIT, LONGEST_WAIT = 0.1, 5.0  # seconds, for what others hold
 _NO_ID = (
     "a ledger that machines share knows an edit by its id, and this one has none. Give each row an id of its own. "
@@ -211,10 +210,9 @@ class SharedIntake:
         if not isinstance(name, str) or not name:
             return ListedEdit(edit, "", str(abs(place)), problem=_NO_ID)
         if self.compared is None:
-            pictures = min(edit.n, _MOST_NAMES) if isinstance(edit.n, int) else 1
-            problem = self._names.reserve(name, pictures, place)
+            problem = self._names.reserve(name, names_taken(edit.n), place)
         else:
-            problem = self.compared.get((name, edit.line))
+            problem = self.compared.get(name)
         return ListedEdit(edit, key_of_id(name), name, source_digest(edit), problem)
 
     async def _offers(self, page: Sequence[ListedEdit]) -> AsyncIterator[ImageEdit | EndedPage]:

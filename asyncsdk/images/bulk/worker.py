@@ -77,7 +77,7 @@ class EditWorker:
     @property
     def waits_to_be_counted(self) -> bool:
         """Whether it is not under way, and will count against the limits: what is asked for again does already."""
-        return self.lifecycle.stage == "waiting" and not self.prepared.is_asked_again
+        return self.lifecycle.stage == "waiting" and not self._is_known
 
     async def outcome(self) -> EditOutcome | None:
         """Send and save it. None: nothing was paid, and it is left to another run."""
