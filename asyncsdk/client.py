@@ -51,7 +51,7 @@ class Client(FileJobs):
         organization: Default: `OPENAI_ORG_ID`.
         project: Default: `OPENAI_PROJECT_ID`.
         timeout: How many seconds the server may take for its response, in place of each request's own limit.
-        max_retries: How many more attempts each request has.
+        max_retries: How many more attempts each request has, but those of an upload: see `AsyncUploader`.
         default_headers: Headers of every request, besides those in `OPENAI_CUSTOM_HEADERS`.
         default_query: Query parameters of every request.
         auth: How the key is sent: "bearer" or "api-key".
