@@ -103,6 +103,8 @@ class Place:
 
     def address(self, written: str) -> RemoteAddress | None:
         """Where a picture is, if not on this machine. Raises TypeError, ConfigurationError for what can't be one."""
+        if ":" not in written and isinstance(self.folder, Path):  # as nearly all are
+            return None
         address = remote_address(written)
         if address is not None:
             return address
@@ -111,9 +113,10 @@ class Place:
 
     def picture(self, written: str) -> Path | str:
         """The path or the URL of a picture. Raises as `address` does."""
-        if remote_address(written) is not None:
-            return written
-        written = local_path(written)
+        if ":" in written:  # else it is no URL
+            if remote_address(written) is not None:
+                return written
+            written = local_path(written)
         return (
             self.path(written, self.folder) if isinstance(self.folder, Path) else beside_job_file(self.folder, written)
         )

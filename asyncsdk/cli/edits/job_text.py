@@ -35,7 +35,7 @@ def text_of(data: bytes, *, newline: str) -> TextIO:
 
 def json_rows(data: bytes, part: slice = EVERY) -> Iterator[NumberedRow]:
     """One object a line; of those before a `part` nothing but that they are there is looked at."""
-    lines = ((line, content) for line, content in enumerate(text_of(data, newline="\n"), 1) if content.strip())
+    lines = ((line, content) for line, content in enumerate(text_of(data, newline="\n"), 1) if not content.isspace())
     for line, content in islice(lines, part.start, part.stop):
         try:
             row = _DECODER.decode(content)

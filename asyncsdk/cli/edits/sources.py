@@ -313,7 +313,7 @@ def _look_through(source: JobFile, rows: Rows, ids: UniqueIds | None) -> None:
                 if ids is not None:
                     ids.check(row.id, row.fields.get("n"), row.line)
                 rows.url = rows.url or row.url
-                own.update(source.overridden(row))
+                own.update(source.overridden(row) if source.defaults else ())
             total += 1
         ignored = ignored_in(source.data, suffix=source.suffix)
     except ConfigurationError:
