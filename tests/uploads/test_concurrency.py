@@ -6,8 +6,6 @@ The lines are models (`line_models.py`); the goals are those that the real thing
 from __future__ import annotations
 
 import statistics
-import sys
-from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -55,15 +53,6 @@ windows = st.builds(
 )
 
 
-@pytest.fixture
-def untraced() -> Iterator[None]:
-    """Minutes of a model's time, each step of which would take three times as long if coverage followed it."""
-    trace = sys.gettrace()
-    sys.settrace(None)
-    yield
-    sys.settrace(trace)
-
-
 @cache
 def run(name: str, seed: int, number: int | None = None, size: int = 64 * GIB, longest: float = 60.0) -> Simulation:
     control = ConnectionCount() if number is None else Fixed(number)
@@ -98,32 +87,27 @@ def window(
     )
 
 
-@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize("name", CALM)
 def test_the_settled_rate_is_near_that_of_the_best_fixed_number(name: str) -> None:
     assert min(settled_shares(name)) >= 0.9
 
 
-@pytest.mark.usefixtures("untraced")
 def test_among_flows_of_others_that_come_and_go_it_is_so_in_most_runs() -> None:
     shares = settled_shares(OTHERS, 60, 120)
     assert statistics.median(shares) >= 0.9
     assert min(shares) >= 0.75
 
 
-@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize("name", [*CALM[:7], CALM[-1]])
 def test_a_whole_upload_is_not_much_slower_than_with_the_best_fixed_number(name: str) -> None:
     assert whole_share(name, GIB) >= 0.7
     assert whole_share(name, 4 * GIB) >= 0.9
 
 
-@pytest.mark.usefixtures("untraced")
 def test_where_each_flow_is_limited_it_is_far_faster_than_eight() -> None:
     assert run(FAR, 0, 8, GIB, 3600.0).time / run(FAR, 0, None, GIB, 3600.0).time >= 2.2
 
 
-@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize("name", CALM[:4])
 def test_on_a_far_line_all_are_used_within_two_seconds(name: str) -> None:
     assert next(seen.time for seen in run(name, 0).seen if seen.number == MOST) <= 2.5
@@ -142,21 +126,18 @@ def test_a_rate_that_grows_opens_all_at_once_only_where_the_line_is_far_and_noth
     assert other.number <= START
 
 
-@pytest.mark.usefixtures("untraced")
 def test_the_next_upload_begins_with_what_the_last_one_learned() -> None:
     learned = ConnectionCount(run(FAR, 0).seen[-1].best)
     again = Simulation(lines(0)[FAR], learned, GIB).run()
     assert run(FAR, 0, MOST, GIB, 3600.0).time / again.time >= 0.97
 
 
-@pytest.mark.usefixtures("untraced")
 def test_bursts_of_others_do_not_drive_the_number_up() -> None:
     ends = [run("200 Mbit/s shared, bursts of others", seed, longest=120.0).seen[-1].best for seed in range(16)]
     assert sum(end >= 27 for end in ends) <= 3
     assert statistics.median(ends) <= START
 
 
-@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize("name", ["10 parts at once", "10 parts at once, 200 Mbit/s shared"])
 def test_a_server_that_refuses_more_than_ten_is_soon_left_in_peace(name: str) -> None:
     for seed in SEEDS:
@@ -165,7 +146,6 @@ def test_a_server_that_refuses_more_than_ten_is_soon_left_in_peace(name: str) ->
         assert long.seen[-1].best <= 10
 
 
-@pytest.mark.usefixtures("untraced")
 def test_a_server_that_begins_to_refuse_in_mid_upload_is_followed_and_so_is_one_that_stops() -> None:
     line = evolve(lines(0)[FAR], accepts=lambda time: 10 if 30 < time < 90 else 1000)
     long = Simulation(line, ConnectionCount(), longest=600.0).run()
@@ -186,7 +166,6 @@ def test_refusals_in_several_short_tries_of_a_number_add_up() -> None:
     assert control.best == 10
 
 
-@pytest.mark.usefixtures("untraced")
 def test_refusals_that_have_nothing_to_do_with_the_number_leave_it_high() -> None:
     for seed in SEEDS:
         assert run("1 % of the parts refused", seed).seen[-1].best == MOST
@@ -212,14 +191,12 @@ def test_a_step_up_whose_connections_begin_slowly_is_given_a_whole_measure() -> 
     assert control.best == 16
 
 
-@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize("name", ["a slow disk", "limit_rate"])
 def test_while_something_else_limits_the_number_never_rises(name: str) -> None:
     for seed in SEEDS:
         assert max(seen.number for seen in run(name, seed).seen) <= START
 
 
-@pytest.mark.usefixtures("untraced")
 def test_a_line_that_changes_in_mid_upload_is_followed() -> None:
     better, worse = "a line that gets better", "a line that gets worse"  # both after 40 s
     assert min(settled_shares(better, 65, 90)) >= 0.9
@@ -228,7 +205,6 @@ def test_a_line_that_changes_in_mid_upload_is_followed() -> None:
     assert run(worse, 0, longest=90.0).seen[-1].best < MOST
 
 
-@pytest.mark.usefixtures("untraced")
 def test_where_connections_above_the_number_do_not_pause_it_settles_too() -> None:
     for name in CALM[:4]:
         line = evolve(lines(0)[name], pauses=False)
@@ -237,7 +213,6 @@ def test_where_connections_above_the_number_do_not_pause_it_settles_too() -> Non
         assert rates[0] >= 0.9 * max(rates[1:])
 
 
-@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize("name", [*CALM[:4], "10 parts at once"])
 def test_where_the_system_still_sends_of_connections_that_pause_it_settles_too(name: str) -> None:
     line = evolve(lines(0)[name], drains=1.0)
