@@ -16,6 +16,10 @@ CANARY = "canary7f3a9c"
 OPTIONS = ["-m", "gpt-image-2", "-o", "out", "--yes", "--progress", "none", "-c", "1"]
 
 
+def write_jobs(*rows: object) -> None:
+    Path("jobs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
 @pytest.fixture
 def photos(run: Run) -> Path:
     folder = Path("photos")
@@ -76,7 +80,7 @@ def test_what_failed_is_listed_with_the_reason(run: Run, server: LocalServer, ph
 def test_rows_without_an_id_are_refused_before_anything_is_sent(
     run: Run, server: LocalServer, photos: Path, shared: str
 ) -> None:
-    Path("jobs.jsonl").write_text(json.dumps({"image": "photos/a.png", "prompt": "x"}) + "\n")
+    write_jobs({"image": "photos/a.png", "prompt": "x"})
     ran = run("edit-many", "jobs.jsonl", *OPTIONS)
     assert (ran.code, server.edits.edits) == (2, 0)
     assert "line 1 has no id, and a ledger in a database knows an edit by that" in ran.err
@@ -88,7 +92,7 @@ def test_an_id_twice_is_refused_before_anything_is_sent_since_copies_begin_anywh
     rows = [
         {"image": "photos/a.png", "prompt": f"p{number}", "id": name} for number, name in enumerate(["a", "b", "A"])
     ]
-    Path("jobs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_jobs(*rows)
     ran = run("edit-many", "jobs.jsonl", *OPTIONS)
     assert (ran.code, server.edits.edits) == (2, 0)
     assert "error: line 3 has the id 'A', which line 1 has too. Give each its own id" in ran.err
@@ -106,7 +110,7 @@ def test_an_id_whose_pictures_would_have_the_names_of_another_edit_is_refused_al
         {"image": "photos/b.png", "prompt": "x", "id": "../b"},
         {"image": "photos/b.png", "prompt": "x", "id": "c"},
     ]
-    Path("jobs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_jobs(*rows)
     for done in ("2 done, 2 refused", "2 done before"):
         ran = run("edit-many", "jobs.jsonl", *OPTIONS)
         assert (ran.code, server.edits.edits) == (3, 2)
@@ -126,7 +130,7 @@ def test_an_id_twice_is_refused_also_where_the_first_can_not_be_sent(
         {"image": "photos/b.png", "prompt": "x", "id": "a", "n": 2},
         {"image": "photos/c.png", "prompt": "x", "id": "a"},
     ]
-    Path("jobs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_jobs(*rows)
     ran = run("edit-many", "jobs.jsonl", *OPTIONS)
     assert (ran.code, server.edits.edits) == (2, 0)
     assert "error: line 3 has the id 'a', which line 2 has too. Give each its own id" in ran.err
@@ -139,7 +143,7 @@ def test_a_number_of_pictures_that_can_not_be_one_is_refused_with_its_row(
         {"image": "photos/a.png", "prompt": "x", "id": "a", "n": 100_000},
         {"image": "photos/b.png", "prompt": "x", "id": "a.1000"},
     ]
-    Path("jobs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_jobs(*rows)
     ran = run("edit-many", "jobs.jsonl", *OPTIONS)
     assert (ran.code, server.edits.edits) == (3, 1)
     assert "1 done, 1 refused" in ran.err
@@ -149,7 +153,7 @@ def test_a_ledger_is_copied_into_a_database_and_sealed(
     run: Run, server: LocalServer, photos: Path, database_url: str
 ) -> None:
     command = ["edit-many", str(photos), "-p", "x", *OPTIONS]
-    Path("jobs.jsonl").write_text(json.dumps({"image": "photos/a.png", "prompt": "no id"}) + "\n")
+    write_jobs({"image": "photos/a.png", "prompt": "no id"})
     assert run(*command).code == 0
     assert run("edit-many", "jobs.jsonl", *OPTIONS).code == 0
     ran = run("ledger", "copy", "out/.asyncsdk", database_url)
