@@ -181,14 +181,6 @@ async def _response(chunks: Stream, messages: Messages) -> ImagesResponse:
     async with aclosing(received(messages, chunks)) as all_:
         async for _ in all_:
             pass
-    try:
-        return _used(messages)
-    finally:
-        del messages, chunks  # the error's traceback would lead to them, and they to the error
-
-
-def _used(messages: Messages) -> ImagesResponse:
-    """What can be used of a response. Raises what is wrong with it where that is nothing."""
     response = usable(messages.response, messages.shown)
     try:
         if response.data:
@@ -200,7 +192,7 @@ def _used(messages: Messages) -> ImagesResponse:
             raise messages.failure
         raise _unusable(messages, response)
     finally:
-        del messages
+        del messages, chunks  # the error's traceback would lead to them, and they to the error
 
 
 async def _events(client: Client, chunks: Stream, messages: Messages, flight: Flight) -> AsyncGenerator[Event, None]:

@@ -186,7 +186,7 @@ def rows_in(
             rows.add(pictures, len(pictures.pictures))
             if ids is not None:
                 for edit in pictures.edits():
-                    ids.check(edit.id or edit.name, edit.n, edit.line)
+                    ids.check_edit(edit)
             rows.total += len(pictures.pictures) + len(pictures.left_out)
             rows.others += pictures.others
             rows.results += pictures.results

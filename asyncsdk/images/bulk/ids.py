@@ -26,6 +26,10 @@ class UniqueIds:
     _names: Names = field(factory=Names, init=False)
     _number: int = field(default=0, init=False)
 
+    def check_edit(self, edit: ImageEdit) -> None:
+        """Check an edit by its id, or by the name that its picture gave it. Raises as `check` does."""
+        self.check(edit.id or edit.name, edit.n, edit.line)
+
     def check(self, name: str | None, pictures: object, line: int | None) -> None:
         """Raise ConfigurationError for an edit without an id, and for one whose id another has."""
         self._number += 1

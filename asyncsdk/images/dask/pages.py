@@ -61,7 +61,7 @@ async def read(
 def _check(edit: object, ids: UniqueIds) -> None:
     if not isinstance(edit, ImageEdit):
         raise TypeError("edits are ImageEdit values")
-    ids.check(edit.id or edit.name, edit.n, edit.line)
+    ids.check_edit(edit)
 
 
 async def _written(page: Sequence[ImageEdit], out: str, stores: RemoteStores) -> str:
