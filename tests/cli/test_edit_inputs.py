@@ -132,8 +132,8 @@ def test_a_dry_run_looks_at_all_that_a_run_refuses(run: Run, tmp_path: Path, ser
     dry = run(*command, "--dry-run")
     assert dry.code == 3
     assert dry.out.splitlines()[0] == (
-        "1 to send, 9 refused (2 damaged, 2 with a name that is not free, 1 too large, 1 missing, "
-        "1 of a wrong shape, 1 wrong mask, 1 wrong field)."
+        "1 to send, 9 refused (2 damaged, 1 too large, 1 missing, 1 with an id that leads out of the directory, "
+        "1 with a name that is not free, 1 of a wrong shape, 1 wrong mask, 1 wrong field)."
     )
     ran = run(*command, "--json")
     assert Counter(record["status"] for record in ran.records) == {"refused": 9, "done": 1}

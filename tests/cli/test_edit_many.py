@@ -155,6 +155,7 @@ def test_a_dry_run_needs_no_key_sends_nothing_and_tells_what_would_be(
         "1 to send, 1 refused (1 missing), 1 malformed; about 60 s at 3 images a minute.\n"
         "They count as 3 images against the rate limit: pictures, times n.\n"
         "It costs about $0.00488 to $2.18, as a batch half (prices of 2026-11-29).\n"
+        "Give --size and --quality for a narrower range: else all that the server may choose counts.\n"
     )
     assert "jobs.jsonl:2: it is not valid JSON" in ran.err
     assert "missing.png does not exist" in ran.err
@@ -163,7 +164,7 @@ def test_a_dry_run_needs_no_key_sends_nothing_and_tells_what_would_be(
         | {"reasons": {"missing": 1}, "not_pictures": 0, "results": 0, "damage": [], "held_back": 0, "pictures": 3}
         | {"with_other_fields": 0, "equal": 0, "named_in_redo": 0, "replaced": 0, "batched": 0}
         | {"cost": {"low": 0.004884, "high": 2.173509}, "batch_cost": {"low": 0.002442, "high": 1.0867545}}
-        | {"unpriced": 0, "unpriced_models": [], "prices": "2026-11-29"}
+        | {"left_to_server": ["size", "quality"], "unpriced": 0, "unpriced_models": [], "prices": "2026-11-29"}
     ]
     assert server.calls.get("edit", 0) == 0
     assert not Path("out").exists()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import shlex
+from itertools import chain
 from pathlib import Path
 
 import pytest
 
+from asyncsdk.cli.help import EXAMPLES
 from asyncsdk.server import Fault, LocalServer
 from tests.cli.support import Run
 from tests.postgres.server import PostgresServer
@@ -247,3 +250,26 @@ def test_a_pool_is_named_and_needs_the_shared_ledger(run: Run, server: LocalServ
     ran = run(*command, "--rate-pool", f"sk-{CANARY}")
     assert ran.code == 2
     assert CANARY not in ran.err
+
+
+def test_a_ledger_is_named_by_its_place_alone_as_the_examples_do(run: Run, server: LocalServer, photos: Path) -> None:
+    run("edit-many", str(photos), "-p", "x", *OPTIONS)
+    ours = [
+        words for words in map(shlex.split, chain(*EXAMPLES.values())) if words[1:2] == ["ledger"] and "out/" in words
+    ]
+    assert {words[2] for words in ours} == {"show", "failed", "uncertain", "export", "copy"}
+    for words in ours:
+        if words[2] != "copy":
+            assert run(*words[1:]).code == 0
+    assert run("ledger", "show", "out").out == run("ledger", "show", "out/.asyncsdk").out
+    both = run("ledger", "show", "out", "--ledger", "out")
+    assert (both.code, "both name a ledger. Give one of them." in both.err) == (2, True)
+
+
+def test_a_ledger_in_a_database_is_named_by_its_place_alone(
+    run: Run, server: LocalServer, photos: Path, database_url: str
+) -> None:
+    run("edit-many", str(photos), "-p", "x", *OPTIONS, "--ledger", database_url)
+    assert run("ledger", "show", database_url).out.startswith("done: 3\n")
+    assert len(run("ledger", "export", database_url).out.splitlines()) == 3
+    assert run("ledger", "accept", database_url).code == 0

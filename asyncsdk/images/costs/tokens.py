@@ -65,6 +65,17 @@ def output_tokens(rules: TokenRules, edit: ImageEdit) -> Bounds:
     return low, high + PARTIAL * (edit.partial_images or 0)
 
 
+def left_open(rules: TokenRules, edit: ImageEdit) -> set[str]:
+    """The fields that the edit leaves to the model, and that would narrow the range of its tokens."""
+    by_table, is_gif = rules.sizes is not None, edit.output_format == "gif"
+    has_size = (edit.size or "auto") in (rules.sizes or ()) if by_table else bool(_SIZE.fullmatch(edit.size or ""))
+    by_quality = by_table or rules.factors is not None
+    return {
+        *(["size"] if not has_size and (by_table or not is_gif) else []),
+        *(["quality"] if by_quality and (edit.quality or "auto") == "auto" else []),
+    }
+
+
 def _factors(rules: TokenRules, quality: str | None) -> Iterable[int]:
     if rules.factors is None:
         return rules.bounds or (0, 0)

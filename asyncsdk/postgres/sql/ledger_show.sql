@@ -12,6 +12,13 @@ select json_build_object(
     'edits', (select coalesce(sum(edits), 0) from asyncsdk.ledger_worker),
     'tokens', (select coalesce(sum(tokens), 0) from asyncsdk.ledger_worker),
     'cost', (select coalesce(sum((to_jsonb(w)->>'cost')::bigint), 0) from asyncsdk.ledger_worker w),
+    'cost_paid', (select coalesce(sum((to_jsonb(e)->>'cost')::bigint), 0) from asyncsdk.edit e
+        where status = 'done' or (status = 'uncertain' and usage is not null)),
+    -- one that asks again counts with its first sending, which is uncertain
+    'cost_possible', (select coalesce(sum(
+            case when status = 'uncertain' and usage is null then coalesce((to_jsonb(e)->>'cost')::bigint, 0) else 0 end
+            + case when phase is not null and not coalesce((to_jsonb(e)->>'asks')::boolean, false)
+                   then coalesce((to_jsonb(e)->>'new_cost')::bigint, 0) else 0 end), 0) from asyncsdk.edit e),
     'unpriced', (select coalesce(sum(coalesce((to_jsonb(w)->>'unpriced')::bigint, tokens)), 0) from asyncsdk.ledger_worker w),
     'run', l.run, 'options', l.options::json, 'is_stopping', l.is_stopping, 'is_rewound', l.is_rewound,
     'workers', (select coalesce(json_agg(json_build_object('pid', h.pid, 'host', h.host)), '[]')
