@@ -20,6 +20,7 @@ from asyncsdk.images.header import BadPicture, Header, look
 LONGEST_URL = 20_971_520
 LARGEST = 50 * 10**6  # bytes; the API's "less than 50MB" read as the smaller unit, which is safe under both
 LARGEST_MASK = 4 * 10**6
+SMALLEST_MODEL = "dall-e-2"  # which takes less of everything than the others
 _TEXTS = tuple(name for name, about in EDIT_FIELDS.items() if about.kind is str and name not in {"prompt", "size"})
 _RANGES = {name: about.allowed for name, about in EDIT_FIELDS.items() if about.allowed is not None}
 _SIZE = re.compile(r"auto|[1-9]\d{0,4}x[1-9]\d{0,4}")
@@ -54,7 +55,7 @@ DALL_E_2 = Family(
 
 def family_of(model: str | None) -> Family:
     """The rules for `model`."""
-    if model == "dall-e-2":
+    if model == SMALLEST_MODEL:
         return DALL_E_2
     if not isinstance(model, str):
         return UNNAMED
