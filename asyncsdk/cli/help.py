@@ -92,7 +92,7 @@ Exit codes
   0    done, also if it was done before
   1    failed, and repeating won't help
   2    wrong usage or refused: nothing was sent
-  3    some of several failed, or may be paid; edit: it may be paid, or not all of it is saved
+  3    some of several failed, or are uncertain; edit: it may be paid, or not all of it is saved
   4    stopped at a limit that you set (--max-edits, --max-tokens, --max-cost)
   75   failed for now, or in batches that have not ended: run the same command again
   129  the terminal was closed
@@ -100,7 +100,7 @@ Exit codes
   143  stopped by SIGTERM
 
 Of copies of edit-many that share a ledger each ends once every row of its list has ended, whichever copy did it, and
-its code tells of all of them: 3 where one failed or may be paid, here or elsewhere.
+its code tells of all of them: 3 where one failed or is uncertain, here or elsewhere.
 After 75, 129, 130 and 143 the same upload, uploads resume or edit-many goes on where it stopped.
 After 75 an edit is not paid, or in a batch. After a signal it may be, and only edit-many keeps a record of that.
 129, 130 and 143 are how serve ends.""",

@@ -184,10 +184,8 @@ def test_refused_failed_and_uncertain_ones_are_told_apart_and_can_be_sent_again(
     errors = {record["id"]: record["error"] for record in ran.records}
     assert (errors["blocked"]["code"], errors["blocked"]["retryable"]) == ("moderation_blocked", False)
     assert (errors["lost"]["type"], errors["gone"]["status_code"]) == ("ChargeUnknownError", 404)
-    assert (
-        "1 done, 1 refused (1 moderation), 1 failed, 1 maybe charged (sent, no usable response). Details: " in ran.err
-    )
-    assert "The same command leaves the 1 maybe charged alone. To send the 1 again (may be paid twice): add" in ran.err
+    assert "1 done, 1 refused (1 moderation), 1 failed, 1 uncertain (sent, no usable response). Details: " in ran.err
+    assert "The same command does not send the 1 uncertain. To send the 1 again (may be paid twice): add" in ran.err
     assert left() == {"blocked": "refused", "lost": "uncertain", "gone": "failed"}
     only = run(*one_by_one, "--only", "uncertain", "--on-uncertain", "retry")
     assert (only.code, statuses(only)) == (0, {"lost": "done"})
@@ -380,8 +378,8 @@ def test_edits_that_are_left_are_uncertain_and_written_down(
     out, err = capfd.readouterr()
     assert Counter(json.loads(line)["status"] for line in out.splitlines()) == {"uncertain": 2}
     assert "Stopping: nothing new is sent. 2 edits in flight" in err
-    assert "2 maybe charged (sent, no usable response). Details: out/failed.jsonl" in err
-    assert "The same command leaves the 2 maybe charged alone. To send the 2 again" in err
+    assert "2 uncertain (sent, no usable response). Details: out/failed.jsonl" in err
+    assert "The same command does not send the 2 uncertain. To send the 2 again" in err
     assert "3 not sent: the same command goes on." in err
     assert len(left()) == 2
     assert Path("gallery.html").read_text().count("<article") == 2

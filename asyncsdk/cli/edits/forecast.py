@@ -106,7 +106,7 @@ def _amount(edits: int, pictures: int) -> str:
 
 def _not_sent(plan: EditPlan, forecast: Forecast) -> list[str]:
     problems = forecast.problems
-    before = {"in batches": plan.batched, "refused before": plan.refused, "maybe charged": plan.uncertain}
+    before = {"in batches": plan.batched, "refused before": plan.refused, "uncertain": plan.uncertain}
     return [
         *counted({"skipped": plan.done}, {"skipped": replaced_since(plan.replaced, forecast.replaced)}),
         *(f"{count:,} {words}" for words, count in before.items() if count),

@@ -90,19 +90,19 @@ async def uncertain(
     ledger: LedgerOption = None,
     output: Output = Output(),  # noqa: B008 - frozen
 ) -> int:
-    """List the edits that may be paid, and whose answer did not come."""
+    """List the uncertain edits: each was sent and no answer came, so it may be paid."""
     return await _list(_one_of(place, ledger), output, ("uncertain",))
 
 
 @app.command(usage="Usage: asyncsdk ledger release [OPTIONS] (ID... | --all)")
 async def release(
-    *ids: Annotated[str, Parameter(name="ID", help="The ids of edits that may be paid.")],
+    *ids: Annotated[str, Parameter(name="ID", help="The ids of uncertain edits.")],
     every: Annotated[bool, Parameter(name="--all", help="All of them.")] = False,
     force: Annotated[bool, Parameter(help="Also those to which an answer may yet come.")] = False,
     ledger: LedgerName = None,
     output: Output = Output(),  # noqa: B008 - frozen
 ) -> int:
-    """Let the next run send edits again that may be paid: they may be paid twice."""
+    """Let the next run send uncertain edits again: they may be paid twice."""
     from asyncsdk.images.ledger.seen import key_of_id
 
     if bool(ids) == every:
@@ -117,7 +117,7 @@ async def release(
         complain(f"{each}: not before {when}: until then its answer may yet come (--force)")
         out.record({"id": each, "released": False, "from": at})
     if not free and not later:
-        complain("No edit of these may be paid.")
+        complain("No edit of these is uncertain.")
     return Exit.SOME_FAILED if later else Exit.DONE
 
 
