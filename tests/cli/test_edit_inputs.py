@@ -252,6 +252,7 @@ def test_a_signal_at_the_question_says_that_nothing_was_sent(start: Start, serve
     assert process.stderr is not None
     assert process.stderr.readline() == "11 edits, 110 pictures, will be sent and paid.\n"
     assert process.stderr.readline().startswith("  It costs about $")
+    assert process.stderr.readline().startswith("  Give --size and --quality for a narrower range")
     assert process.stderr.readline() == "  Continue? [y/N] \n"
     process.send_signal(signum)
     assert process.wait(timeout=5) == 128 + signum

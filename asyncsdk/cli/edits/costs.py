@@ -62,8 +62,8 @@ def spent_in(ledger: Mapping[str, Any]) -> str:
     paid, possible = ledger["cost_paid"], ledger["cost_possible"]
     earlier = max(0, ledger["cost"] - paid - possible)
     amounts = [
-        f"{shown(paid, up=True)} paid",
+        f"{shown(paid)} paid",
         *([f"up to {shown(possible, up=True)} for what is uncertain, in flight or in batches"] if possible else []),
-        *([f"up to {shown(earlier, up=True)} for earlier tries of what was sent again"] if earlier else []),
+        *([f"up to {shown(earlier, up=True)} for earlier tries"] if earlier else []),
     ]
     return f"{unpriced}: {', and '.join(amounts)}"
