@@ -164,11 +164,14 @@ def _pictures(edit: ImageEdit, images: Sequence[Loaded], family: Family) -> Iter
         )
     for image in images:
         if isinstance(image, ImageRef):
-            if len(image.image_url or "") > LONGEST_URL:
-                problem = f"an image_url has {len(image.image_url or '')} characters, and {LONGEST_URL} is the most"
-                yield "too large", problem
+            yield from (("too large", problem) for problem in _reference(image))
         else:
             yield from _picture(image, family, edit.model)
+
+
+def _reference(image: ImageRef) -> Iterator[str]:
+    if len(image.image_url or "") > LONGEST_URL:
+        yield f"an image_url has {len(image.image_url or '')} characters, and {LONGEST_URL} is the most"
 
 
 def _picture(image: ImageFile, family: Family, model: str | None) -> Iterator[tuple[str, str]]:
@@ -188,6 +191,8 @@ def _picture(image: ImageFile, family: Family, model: str | None) -> Iterator[tu
 
 def _overlay(name: str, overlay: Loaded | None, first: Loaded) -> Iterator[str]:
     """The rules for a mask or a markup, which is laid over the first picture."""
+    if isinstance(overlay, ImageRef):
+        yield from _reference(overlay)
     if not isinstance(overlay, ImageFile) or not isinstance(first, ImageFile):
         return
     header, below = _header(overlay), _header(first)

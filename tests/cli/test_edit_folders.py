@@ -123,6 +123,16 @@ def test_pictures_whose_results_would_take_their_places_are_refused_by_one_messa
     assert not Path("photos/.asyncsdk").exists()
 
 
+def test_a_picture_whose_name_is_encoded_in_its_result_is_edited_into_its_own_folder(
+    run: Run, server: LocalServer, tmp_path: Path
+) -> None:
+    Path("photos").mkdir()
+    photo(tmp_path / "photos" / "a:b.png")
+    ran = run("edit-many", "photos", *MODEL[:-1], "photos")
+    assert (ran.code, server.edits.edits) == (0, 1)
+    assert Path("photos/a%3Ab.png").exists()
+
+
 def test_a_folder_some_of_whose_results_have_room_in_it_is_not_refused(
     run: Run, server: LocalServer, tmp_path: Path
 ) -> None:

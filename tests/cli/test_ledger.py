@@ -262,8 +262,20 @@ def test_a_ledger_is_named_by_its_place_alone_as_the_examples_do(run: Run, serve
         if words[2] != "copy":
             assert run(*words[1:]).code == 0
     assert run("ledger", "show", "out").out == run("ledger", "show", "out/.asyncsdk").out
-    both = run("ledger", "show", "out", "--ledger", "out")
-    assert (both.code, "both name a ledger. Give one of them." in both.err) == (2, True)
+    both = run("ledger", "show", f"postgresql://u:{CANARY}@h/edits", "--ledger", "out")
+    assert (both.code, "both name a ledger. Give one of them." in both.err, CANARY in both.err) == (2, True, False)
+
+
+def test_a_folder_of_pictures_that_is_called_ledger_is_not_taken_for_the_ledger(
+    run: Run, server: LocalServer, photos: Path
+) -> None:
+    photos.rename("ledger")
+    Path("photos").mkdir()
+    Path("ledger").rename("photos/ledger")
+    run("edit-many", "photos", "-p", "x", *OPTIONS)
+    assert Path("out/ledger/a.png").exists()
+    for place in ("out", "out/.asyncsdk"):
+        assert run("ledger", "show", place).out.startswith("done: 3\n")
 
 
 def test_a_ledger_in_a_database_is_named_by_its_place_alone(

@@ -228,12 +228,12 @@ async def _in_files(directory: Path, status: str | None) -> AsyncIterator[dict[s
 
 def _one_of(place: str | None, ledger: str | None) -> str | None:
     if place is not None and ledger is not None:
-        raise ConfigurationError(f"{place} and --ledger both name a ledger. Give one of them.")
+        raise ConfigurationError("LEDGER and --ledger both name a ledger. Give one of them.")
     return ledger if place is None else place
 
 
 def _chosen(ledger: str | None, name: str = "") -> Path | PostgresLedger:
-    from asyncsdk.images.destination import LEDGER, OWN_DIRECTORY
+    from asyncsdk.images.destination import LEDGER
     from asyncsdk.images.ledgers import ledger_from
     from asyncsdk.remote.address import local_directory
 
@@ -245,10 +245,22 @@ def _chosen(ledger: str | None, name: str = "") -> Path | PostgresLedger:
     if not isinstance(chosen, str | os.PathLike):
         return chosen
     path = local_directory(chosen, LEDGER)
-    for directory in (path, path / OWN_DIRECTORY):
-        if (directory / "ledger").is_dir():
-            return directory
-    raise ConfigurationError(f"{name}{path}: no ledger is there. It is in .asyncsdk, beside the pictures.")
+    directory = _ledger_in(path)
+    if directory is None:
+        raise ConfigurationError(f"{name}{path}: no ledger is there. It is in .asyncsdk, beside the pictures.")
+    return directory
+
+
+def _ledger_in(directory: Path) -> Path | None:
+    """The ledger that a directory of this machine is, or that is in it; None if there is none."""
+    from asyncsdk.images.destination import OWN_DIRECTORY
+    from asyncsdk.wal.segments import SEGMENT
+
+    known = [each for each in (directory, directory / OWN_DIRECTORY) if (each / "ledger").is_dir()]
+    for each in known:
+        if any((each / "ledger").glob(f"*{SEGMENT}")):  # a folder of pictures may have the name too
+            return each
+    return known[0] if known else None
 
 
 def _database(ledger: str | None, otherwise: str) -> PostgresLedger:

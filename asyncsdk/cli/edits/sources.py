@@ -34,6 +34,7 @@ from asyncsdk.errors import ConfigurationError
 from asyncsdk.images.bulk.ids import ComparedEdits, IdProblems, UniqueIds
 from asyncsdk.images.destination import SUFFIXES
 from asyncsdk.images.edit import ImageEdit, address_of
+from asyncsdk.images.names import safe_name
 from asyncsdk.remote.address import RemoteAddress
 
 AnyPath = TypeVar("AnyPath", bound=PurePath)
@@ -223,7 +224,7 @@ def _is_its_own_result(name: str, picture: Path | str, out: Path | None) -> bool
     """Whether the result of a picture could have its place."""
     if out is None or not isinstance(picture, Path) or picture.suffix not in SUFFIXES:
         return False
-    return _full(picture) == _full(out / f"{name}{picture.suffix}")
+    return _full(picture) == _full(out / f"{safe_name(name)}{picture.suffix}")
 
 
 def _apart(paths: Sequence[Path | str], out: Path) -> tuple[list[Path | str], list[Path | str]]:
