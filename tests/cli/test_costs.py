@@ -76,6 +76,8 @@ def test_a_dry_run_says_what_it_costs_directly_and_as_a_batch(run: Run) -> None:
         ("gpt-image-1", (), "--size and --quality"),
         ("gpt-image-1", ("--quality", "low"), "--size"),
         ("gpt-image-1", ("--quality", "low", "--size", "1024x1024"), None),
+        ("gpt-image-1", ("--size", "512x512"), "--quality"),  # a size that is given is not left to the server
+        ("gpt-image-2", ("--output-format", "gif"), "--quality"),  # whose size the model chooses
         ("gpt-image-2", ("--quality", "low", "--size", "1024x1024"), None),
         (
             "gpt-image-2.6-sunburst",

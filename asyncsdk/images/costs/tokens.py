@@ -67,13 +67,9 @@ def output_tokens(rules: TokenRules, edit: ImageEdit) -> Bounds:
 
 def left_open(rules: TokenRules, edit: ImageEdit) -> set[str]:
     """The fields that the edit leaves to the model, and that would narrow the range of its tokens."""
-    by_table, is_gif = rules.sizes is not None, edit.output_format == "gif"
-    has_size = (edit.size or "auto") in (rules.sizes or ()) if by_table else bool(_SIZE.fullmatch(edit.size or ""))
-    by_quality = by_table or rules.factors is not None
-    return {
-        *(["size"] if not has_size and (by_table or not is_gif) else []),
-        *(["quality"] if by_quality and (edit.quality or "auto") == "auto" else []),
-    }
+    by_table = rules.sizes is not None
+    counts = {"size": by_table or edit.output_format != "gif", "quality": by_table or rules.factors is not None}
+    return {name for name, does in counts.items() if does and (getattr(edit, name) or "auto") == "auto"}
 
 
 def _factors(rules: TokenRules, quality: str | None) -> Iterable[int]:
