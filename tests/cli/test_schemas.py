@@ -90,12 +90,11 @@ def test_the_longest_url_of_a_picture_is_in_the_schema_as_the_check_has_it() -> 
     for longer, is_valid in ((url, True), (f"{url}x", False)):
         reference = ImageRef(image_url=longer)
         for name in PICTURES:
-            edit = ImageEdit(**{"image": reference, "prompt": "x", name: reference})
             assert JOB.is_valid({"image": "a.png", name: {"image_url": longer}}) == is_valid
             mask, markup = (reference if each == name else None for each in ("mask", "markup"))
             pictures = [reference if name == "image" else ImageRef(file_id="file-1")]
             with nullcontext() if is_valid else pytest.raises(InvalidEditError, match=f"{LONGEST_URL} is the most"):
-                check(edit, pictures, mask, markup)
+                check(ImageEdit(image=pictures, prompt="x"), pictures, mask, markup)
 
 
 @pytest.mark.parametrize("name", VALUES)

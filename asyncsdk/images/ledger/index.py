@@ -81,7 +81,7 @@ class LedgerIndex:
     def costs(self) -> Costs:
         """What of `spent` is paid, and what may be."""
         paid = possible = 0
-        for _, known in self.states.items():
+        for _, known in self.states.items():  # noqa: PERF102 - it is not a dict
             state = self._true(known)
             while state is not None:
                 if state.status == "done" or (state.status == "uncertain" and state.usage is not None):
