@@ -53,6 +53,22 @@ def test_the_same_command_pays_each_once_and_the_ledger_is_shown(
     assert not Path("out/failed.jsonl").exists()
 
 
+def test_a_ledger_that_only_the_command_names_is_in_the_commands_that_it_says_without_a_password(
+    run: Run, server: LocalServer, photos: Path, database_url: str, environment: pytest.MonkeyPatch
+) -> None:
+    server.inject(Fault("edit", "answer", at="done", status=504))
+    scheme, _, rest = database_url.partition("://")
+    login, _, where = rest.rpartition("@")
+    user, _, password = login.partition(":")
+    ran = run("edit-many", str(photos), "-p", "x", *OPTIONS, "--ledger", database_url)
+    place = f"{scheme}://{user}@{where}"
+    assert f"Details: asyncsdk ledger failed {place}, asyncsdk ledger uncertain {place}\n" in f"{ran.err}\n"
+    assert password
+    assert password not in ran.err
+    environment.setenv("PGPASSWORD", password)
+    assert run("ledger", "uncertain", place, "--quiet").out.split() == ["a"]
+
+
 def test_what_may_be_paid_is_listed_and_released_by_a_person(
     run: Run, server: LocalServer, photos: Path, shared: str
 ) -> None:
