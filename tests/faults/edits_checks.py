@@ -48,11 +48,14 @@ def _agrees(status: str, paid: int, *, may_pay_twice: bool) -> bool:
 
 def check_pictures(row: Row, out: Path, records: Records) -> None:
     """Every picture is whole, and is there because of an edit; nothing half written lies about."""
-    done = {file for record in records.values() for file in record["files"]}
+    files = {file for record in records.values() for file in record["files"]}
     uncertain = {name for name, record in records.items() if record["status"] == "uncertain"}
+    done = {file for name, record in records.items() if name not in uncertain for file in record["files"]}
     there = {str(path) for path in out.glob("*.png")}
     row.must(done <= there, f"{len(done - there)} pictures of edits that are done are not there")
-    strays = {path for path in there - done if Path(path).name.split(".")[0] not in uncertain}
+    lost = [file for file in files - there if not is_whole(Path(file))]  # those of an uncertain one may be elsewhere
+    row.must(not lost, f"{len(lost)} pictures are not where they are said to be")
+    strays = {path for path in there - files if Path(path).name.split(".")[0] not in uncertain}
     row.must(not strays, f"pictures that belong to no edit: {sorted(strays)[:5]}")
     for path in out.rglob("*.png"):
         row.must(is_whole(path), f"{path} can't be opened")

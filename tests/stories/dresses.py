@@ -179,7 +179,9 @@ async def answer_by_prompt(talk: Talk) -> None:
     request = await talk.hear()
     match = re.search(rb'name="prompt"\r\n\r\n(.*?)\r\n', request.body)
     assert match is not None
-    head, end, content = next(case.wire for case in CASES if case.name == match[1].decode()).partition(b"\r\n\r\n")
+    answered = next(case for case in CASES if case.name == match[1].decode())
+    head, end, content = answered.wire.partition(b"\r\n\r\n")
     await talk.say(head + b"\r\nConnection: close" + end)
-    await asyncio.sleep(0.01)  # as between the packets of a response that has the size of real ones
+    # as between the packets of a response that has the size of real ones; what follows a whole one is an error at once
+    await asyncio.sleep(0.3 if answered.dress == "longer than it says" else 0.01)
     await talk.say(content)
