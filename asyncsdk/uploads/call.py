@@ -66,6 +66,7 @@ class UploadCall:
     since: float
     _waited_from: float | None = field(default=None, init=False)
     _may_be_twice: bool = field(default=False, init=False)  # what this call sends, under whichever key
+    _run: UploadRun | None = field(default=None, init=False)
 
     @property
     def place(self) -> str | None:
@@ -221,8 +222,8 @@ class UploadCall:
         if result is None:
             shared |= {"part_size": self.part_size, "others": partial(self.others, key)}
             is_stream = isinstance(self.source, StreamSource) and not self.source.is_at_hand
-            run = StreamRun(**shared, slot=self.slot) if is_stream else UploadRun(**shared)
-            result = await run.result()
+            self._run = StreamRun(**shared, slot=self.slot) if is_stream else UploadRun(**shared)
+            result = await self._run.result()
         return evolve(result, duplicate_possible=True) if self._may_be_twice else result
 
     async def _bring(self, source: RemoteSource, *, is_needed: bool) -> None:
@@ -250,7 +251,18 @@ class UploadCall:
         )
         return method == "files"
 
-    def _claimed(self, journal: Journal, key: str) -> AbstractAsyncContextManager[Log]:
+    @asynccontextmanager
+    async def _claimed(self, journal: Journal, key: str) -> AsyncIterator[Log]:
+        """Own `key` for the length of the block. One that does not end well is reported as the journal then has it."""
+        try:
+            async with self._claim(journal, key) as records:
+                yield records
+        except BaseException:
+            if self._run is not None:
+                self._run.report_kept()
+            raise
+
+    def _claim(self, journal: Journal, key: str) -> AbstractAsyncContextManager[Log]:
         self.slot.begin(self.meter, self.part_size)
         if self.context.throttle.rate is None:
             self.context.connections.expect(self.source.identity.size)

@@ -39,6 +39,7 @@ class UploadRun(SourceRun):
     part_size: int
     others: Callable[[Completing, Collection[str | int]], Awaitable[Others]]
     _held: list[str] = field(factory=list, init=False)
+    _current: Session | None = field(default=None, init=False)
     _sends: ClassVar[type[Sending]] = Sending
 
     @property
@@ -63,6 +64,19 @@ class UploadRun(SourceRun):
         finally:
             for upload_id in self._held:
                 self.context.ids.uploads.pop(upload_id, None)
+
+    def report_kept(self) -> None:
+        """Report, once the claim is over, what was kept: also parts whose records were still on their way to the disk.
+
+        Without it the last report would be up to a tenth of a second old.
+        """
+        session = self._current
+        if session is None or self.meter.upload_id != session.upload_id:
+            return
+        state = replay(record for record in self.log.records if record.upload == session.upload_id)
+        counted = {part.id for part in session.parts}
+        self.meter.done += sum(part.length for part in (state.parts if state else ()) if part.id not in counted)
+        self.meter.report()
 
     async def _go_on(self, recalled: ResumeState | None) -> UploadResult:
         session = await self._session(recalled)
@@ -178,6 +192,7 @@ class UploadRun(SourceRun):
         self.context.ids.uploads[opened.upload] = opened
 
     def _adopt(self, session: Session) -> None:
+        self._current = session
         self.meter.upload_id, self.meter.expires_at = session.upload_id, session.expires_at
         self._retry.deadline = math.inf if session.unverified else float(session.expires_at)
 
