@@ -65,7 +65,7 @@ class AsyncSDKError(pickling.PicklableError):
     """The root of the tree. All fields but the first are set where the error ended an upload.
 
     Attributes:
-        resumable: Whether the same call, repeated, resumes.
+        resumable: Whether the same call may be repeated: it goes on, or begins again, and nothing is made twice.
         progress, upload_id: How far the upload was, and the server's id of it.
         bytes_done, expires_in: How many bytes of it the journal holds; for how many seconds the server keeps them.
         advice: What to do next.

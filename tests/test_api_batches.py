@@ -107,8 +107,9 @@ async def test_the_list_is_walked_page_by_page() -> None:
 async def test_a_batch_that_may_have_been_created_is_not_created_again(status: int) -> None:
     refused = reply(status, headers={"retry-after": "0"})
     async with answering(refused, reply(200, BATCH)) as server, client_of(server) as client:
-        with pytest.raises(APIStatusError):
+        with pytest.raises(APIStatusError) as failed:
             await client.send(CREATE, max_retries=5)
+    assert not failed.value.resumable
     assert len(server.requests) == 1
 
 
@@ -130,8 +131,9 @@ async def test_a_batch_whose_response_was_lost_is_not_created_again() -> None:
         talk.reset()
 
     async with serving(hang_up) as server, client_of(server) as client:
-        with pytest.raises(APIConnectionError):
+        with pytest.raises(APIConnectionError) as lost:
             await client.send(CREATE)
+    assert not lost.value.resumable
     assert len(server.requests) == 1
 
 

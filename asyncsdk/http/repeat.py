@@ -55,7 +55,9 @@ class Repeater:
             try:
                 result = await receive()
             except APIError as error:
-                is_over = self.is_closed() or not request.may_repeat(error)
+                may_repeat = request.may_repeat(error)
+                error.resumable = error.resumable and may_repeat
+                is_over = self.is_closed() or not may_repeat
                 delay = None if is_over else attempts.delay_after(error, now=self.clock.now())
                 self._report(request, number, error, delay)
                 if delay is not None:

@@ -81,25 +81,36 @@ def when_closed(error: AsyncSDKError) -> AsyncSDKError:
 
 
 def annotate(
-    error: AsyncSDKError, progress: Progress, *, now: float, remembered: bool, in_memory: bool = False
+    error: AsyncSDKError,
+    progress: Progress,
+    *,
+    now: float,
+    remembered: bool,
+    in_memory: bool = False,
+    read_once: bool = False,
 ) -> None:
     """Write on `error` how far its upload was at `now` (the server's unix time).
 
     `remembered` is whether the same call would find what was sent: not so for bytes and file objects without a key.
-    `in_memory` is whether only this process would.
+    They are sent from the beginning again, which is safe as long as no file can have been made; but not a stream, which
+    is `read_once`. `in_memory` is whether only this process would find it.
     """
     error.progress = progress
-    error.resumable = error.resumable and remembered
+    passes = error.resumable
+    error.resumable = passes and (remembered or not (read_once or isinstance(error, CompletionUnknownError)))
     error.upload_id = error.upload_id or progress.upload_id
-    error.bytes_done = progress.bytes_done
-    error.expires_in = None if progress.expires_at is None else max(0.0, progress.expires_at - now)
+    if remembered:
+        error.bytes_done = progress.bytes_done
+        error.expires_in = None if progress.expires_at is None else max(0.0, progress.expires_at - now)
     if _is_about_parts(error):
         error.advice = PARTS_IN_ORDER
     resumes = RESUMES_HERE if in_memory else RESUMES
-    error.advice = error.advice or _advice(error, progress, remembered=remembered, resumes=resumes)
+    repeat = "Repeat the call" if passes else "Fix this, then repeat the call"
+    repeat += " with the stream from its beginning" if read_once and not remembered else ""
+    error.advice = error.advice or _advice(error, progress, repeat, remembered=remembered, resumes=resumes)
 
 
-def _advice(error: AsyncSDKError, progress: Progress, *, remembered: bool, resumes: str) -> str:
+def _advice(error: AsyncSDKError, progress: Progress, repeat: str, *, remembered: bool, resumes: str) -> str:
     if isinstance(error, ConfigurationError | InvalidRequestError):
         return ""  # it says what to write instead; nothing was begun
     if isinstance(error, CompletionUnknownError):
@@ -108,7 +119,6 @@ def _advice(error: AsyncSDKError, progress: Progress, *, remembered: bool, resum
         return "Use a faster connection or a smaller file: the server keeps an upload for about an hour only."
     if isinstance(error.__cause__, DisplacedError):
         return DISPLACED
-    repeat = "Repeat the call" if error.resumable or not remembered else "Fix this, then repeat the call"
     if error.upload_id is None:
         return f"Nothing was sent yet. {repeat}."
     if not remembered:
@@ -118,7 +128,7 @@ def _advice(error: AsyncSDKError, progress: Progress, *, remembered: bool, resum
     if error.expires_in == 0:
         return f"The server has dropped what was sent, as its time is over. {repeat}: it starts again."
     if error.bytes_done == 0:
-        return f"Nothing of it is there yet. {repeat}."
+        return f"Nothing of it was kept. {repeat}: it starts from the beginning, and no second file is made."
     there = f"{error.bytes_done:,} of {progress.bytes_total:,} bytes are there"
     advice = f"{repeat}: {resumes} {there}{_until(error.expires_in)}."
     return f"{advice} {REFUSED_AGAIN}" if _refuses_complete(error) else advice

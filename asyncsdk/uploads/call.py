@@ -12,9 +12,10 @@ from typing import Any
 
 from attrs import define, evolve, field
 
-from asyncsdk.errors import ConfigurationError, StorageError, UploadBusyError
+from asyncsdk.errors import AsyncSDKError, ConfigurationError, StorageError, UploadBusyError
 from asyncsdk.events import UploadPhase
 from asyncsdk.given import unpacked
+from asyncsdk.uploads.advice import annotate
 from asyncsdk.uploads.chunking import MIB
 from asyncsdk.uploads.context import UploadContext
 from asyncsdk.uploads.job import Fields, UploadJob, UploadResult
@@ -31,7 +32,7 @@ from asyncsdk.uploads.resuming.moved import KEYED, MovedSource, NothingToResumeE
 from asyncsdk.uploads.resuming.resume import ResumeState, replay, upload_key
 from asyncsdk.uploads.reuse import digest_of, records_of
 from asyncsdk.uploads.sources.remote_source import RemoteSource
-from asyncsdk.uploads.sources.source import Source
+from asyncsdk.uploads.sources.source import Source, is_read_once
 from asyncsdk.uploads.sources.stream_source import StreamSource
 from asyncsdk.uploads.whole.file_run import FileRun
 from asyncsdk.uploads.whole.lost import AsksTaken
@@ -105,6 +106,17 @@ class UploadCall:
             except NothingToResumeError as nothing:
                 why = str(nothing)
         return await self._start(why)
+
+    def annotate(self, error: AsyncSDKError, *, remembered: bool) -> None:
+        """Write on `error` how far it was; `remembered` as there."""
+        annotate(
+            error,
+            self.meter.snapshot(),
+            now=self.context.client.clock.now(),
+            remembered=remembered,
+            in_memory=isinstance(self.journal, MemoryJournal),
+            read_once=is_read_once(self.job.source),
+        )
 
     def check_is(self, opened: Opened) -> None:
         """Raise ConfigurationError where `opened` began with a file of another size, and so has another key."""
