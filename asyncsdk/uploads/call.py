@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
 from typing import Any
@@ -28,7 +28,14 @@ from asyncsdk.uploads.parts.run import UploadRun
 from asyncsdk.uploads.parts.stream_run import StreamRun
 from asyncsdk.uploads.progress import Meter
 from asyncsdk.uploads.response_checks import Others
-from asyncsdk.uploads.resuming.moved import KEYED, MovedSource, NothingToResumeError, OtherContentError, sent_otherwise
+from asyncsdk.uploads.resuming.moved import (
+    KEYED,
+    BeganElsewhereError,
+    MovedSource,
+    NothingToResumeError,
+    OtherContentError,
+    sent_otherwise,
+)
 from asyncsdk.uploads.resuming.resume import ResumeState, replay, upload_key
 from asyncsdk.uploads.reuse import digest_of, records_of
 from asyncsdk.uploads.sources.remote_source import RemoteSource
@@ -92,14 +99,18 @@ class UploadCall:
         )
 
     async def result(self) -> UploadResult:
-        """Upload under the own key; where nothing is there, go on with what began when the file was elsewhere."""
+        """Upload under the own key; where nothing of it is there, go on with what began when it was elsewhere."""
         journal, key, why = self.journal if self.place else MemoryJournal(), self.key, ""
         async with self._claimed(journal, key) as records:
-            moved = None if records.records else self._moved_source()
-            earlier = [] if moved is None else await self._earlier(moved)
+            moved, is_new = self._moved_source(), not records.records
+            earlier = await self._earlier(moved) if moved is not None and is_new else []
             if not earlier:
-                why = "" if moved is None else await self._sent_otherwise(moved)
-                return await self._finish(key, records, why=why)
+                why = await self._sent_otherwise(moved) if moved is not None and is_new else ""
+                elsewhere = None if moved is None or is_new else partial(self._earlier, moved)
+                try:
+                    return await self._finish(key, records, why=why, elsewhere=elsewhere)
+                except BeganElsewhereError as began:
+                    earlier = began.openings
         for opened in earlier:  # with no two keys claimed at once: two calls could wait for each other
             try:
                 return await self._go_on(opened)
@@ -159,7 +170,7 @@ class UploadCall:
         )
         return moved if moved.is_worth_it else None
 
-    async def _earlier(self, moved: MovedSource) -> list[Opened]:
+    async def _earlier(self, moved: MovedSource) -> Sequence[Opened]:
         """The uploads that may have begun with this file at another path."""
         looks = "looking through the journal, in case that the file was moved"
         timer = asyncio.get_running_loop().call_later(SILENT_LOOK, self.meter.enter, UploadPhase.CHECKING, looks)
@@ -187,10 +198,18 @@ class UploadCall:
         async with self._claimed(self.journal, opened.key) as records:
             return await self._finish(opened.key, records, moved=opened)
 
-    async def _finish(self, key: str, records: Log, *, moved: Opened | None = None, why: str = "") -> UploadResult:
+    async def _finish(
+        self,
+        key: str,
+        records: Log,
+        *,
+        moved: Opened | None = None,
+        why: str = "",
+        elsewhere: Callable[[], Awaitable[Sequence[Opened]]] | None = None,
+    ) -> UploadResult:
         """Bring the upload of `key` to its end, with the fields of the one that is there.
 
-        Whatever the method, a request whose response was lost is looked for first.
+        Whatever the method, a request whose response was lost is looked for first. `elsewhere` is as in `UploadRun`.
         """
         self.slot.begin(self.meter, self.part_size)  # again: the slot may have been yielded
         place = moved.source if moved else self.place
@@ -232,7 +251,7 @@ class UploadCall:
         finally:
             self._may_be_twice = self._may_be_twice or post.duplicate_possible
         if result is None:
-            shared |= {"part_size": self.part_size, "others": partial(self.others, key)}
+            shared |= {"part_size": self.part_size, "others": partial(self.others, key), "elsewhere": elsewhere}
             is_stream = isinstance(self.source, StreamSource) and not self.source.is_at_hand
             self._run = StreamRun(**shared, slot=self.slot) if is_stream else UploadRun(**shared)
             result = await self._run.result()

@@ -70,7 +70,10 @@ def test_a_stopped_upload_tells_how_far_it_came_until_when_it_keeps_and_what_is_
             {"upload_id": None, "bytes_done": 0, "bytes_sent": 5 * GB},
             "stopped before its response came. The same command looks for its file, and sends it again where",
         ),
-        ({"bytes_done": 0}, "stopped at 0.0 of 5.0 GB.\n  The same command goes on: 5.0 GB, about"),
+        (
+            {"bytes_done": 0},
+            "stopped before any part of it was confirmed: nothing was kept. The same command starts from the beginning",
+        ),
         ({"rate": 0.0}, "The same command goes on: 1.9 GB."),
         ({"bytes_done": 5 * GB}, "everything is sent, and only has to be completed."),
         (
