@@ -12,6 +12,7 @@ from typing import Any
 
 from attrs import define, evolve, field
 
+from asyncsdk.counts import counted
 from asyncsdk.errors import AsyncSDKError, ConfigurationError, StorageError, UploadBusyError
 from asyncsdk.events import UploadPhase
 from asyncsdk.given import unpacked
@@ -144,7 +145,9 @@ class UploadCall:
         name, size = self.source.name, self.source.identity.size
         wrong = f"{name} is not the file of {opened.upload}"
         if size != opened.bytes:
-            raise ConfigurationError(f"{wrong}: it has {size:,} bytes, not {opened.bytes:,}. Nothing was sent.")
+            raise ConfigurationError(
+                f"{wrong}: it has {counted(size, 'byte')}, not {opened.bytes:,}. Nothing was sent."
+            )
         try:
             return await self._go_on(opened)
         except OtherContentError as other:

@@ -8,6 +8,7 @@ from pathlib import PurePath
 
 from attrs import define
 
+from asyncsdk.counts import counted
 from asyncsdk.errors import ConfigurationError, SourceError, UploadError
 from asyncsdk.events import Progress, UploadPhase
 from asyncsdk.given import opens_stream, unpacked
@@ -122,7 +123,7 @@ async def _of_file(job: UploadJob, context: UploadContext) -> Source:
     has = source.identity.size
     if job.size is not None and job.size != has:
         source.close()
-        raise SourceError(f"{source.name} has {has:,} bytes, not the {job.size:,} of size=. Nothing was sent.")
+        raise SourceError(f"{source.name} has {counted(has, 'byte')}, not the {job.size:,} of size=. Nothing was sent.")
     return source
 
 
