@@ -193,7 +193,8 @@ def failed(name: str, error: BaseException, *, now: float, instead: str = "") ->
     plain = f"error: {text}" if name in text else f"error: {name}: {text}"
     progress = error.progress if isinstance(error, AsyncSDKError) else None
     reason = _reason(error)
-    if reason is None:
+    is_forgotten = progress is not None and isinstance(error, AsyncSDKError) and error.bytes_done < progress.bytes_done
+    if reason is None or is_forgotten:  # such as an object whose version its server does not name
         advice = _advice(error, instead)
         return f"{plain}\n  {advice}" if advice else plain
     if progress is None or progress.upload_id is None:
