@@ -253,6 +253,34 @@ async def test_what_ended_before_is_given_page_by_page_and_one_page_is_read_ahea
     assert found == ["skipped"] * 100
 
 
+async def test_what_others_had_is_looked_at_again_before_the_list_has_ended(
+    fleet: Fleet, server: LocalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_intake, "PAGE", 10)
+    edits, read, seen = [job(number) for number in range(200)], 0, dict[str, int]()
+    server.inject(Fault("edit", "stall", seconds=2, every=1, times=10))
+    other = as_another(fleet.url, 1)
+
+    async def walk() -> AsyncIterator[ImageEdit]:
+        nonlocal read
+        for edit in edits:
+            if read == 20:  # the first page was looked at, which the other copy has
+                assert others.in_flight == 10
+                assert [outcome.status async for outcome in others] == ["done"] * 10
+            read += 1
+            yield edit
+
+    async with fleet.editor.edit_many(edits[:10], out=fleet.out, ledger=other, concurrency=10) as others:
+        while others.in_flight < 10:
+            await asyncio.sleep(0.01)
+        async with fleet.editor.edit_many(walk(), out=fleet.out, ledger=fleet.url) as outcomes:
+            async for outcome in outcomes:
+                seen[outcome.id] = read
+    assert len(seen) == 200
+    assert max(seen[f"Row {number}"] for number in range(10)) <= 60
+    assert server.edits.by_prompt == {f"p{number}": 1 for number in range(200)}
+
+
 @frozen
 class Source:
     """Edits of an asynchronous iterable, and whether it was closed."""

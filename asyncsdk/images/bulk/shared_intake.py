@@ -93,7 +93,7 @@ class OfferedEdit:
 
 @define(eq=False, kw_only=True)
 class SharedIntake:
-    """One pass over the edits of a run, from anywhere in the list; at the end again those that others had.
+    """One pass over the edits of a run, from anywhere in the list; those that others had are asked for again.
 
     `limits` are those of the whole ledger, which counts; here they are for messages. `few` are claimed at once.
     `in_batches`: that is where they go, at another price. `compared`: what is wrong with ids that the caller compared.
@@ -126,6 +126,9 @@ class SharedIntake:
                 async for each in self._offers(page):
                     yield each
                 page = []
+                if len(self._held) >= PAGE:  # of copies that go on side by side, each passes over half of the list
+                    async for each in self._offers(self._oldest_held()):
+                        yield each
         async for each in self._offers(page):
             yield each
         wait = SHORTEST_WAIT
@@ -134,8 +137,7 @@ class SharedIntake:
                 await self.before_wait()
             await anyio.sleep(wait * random.uniform(0.5, 1.5))
             before = len(self._held)
-            page = [self._held.popleft() for _ in range(min(PAGE, before))]
-            async for each in self._offers(page):
+            async for each in self._offers(self._oldest_held()):
                 yield each
             wait = min(wait * 1.5, LONGEST_WAIT) if len(self._held) == before and before else SHORTEST_WAIT
 
@@ -202,6 +204,10 @@ class SharedIntake:
     def lost(self, prepared: PreparedEdit) -> None:
         """Its claim is over, and nothing was sent: how it ends is seen later."""
         self._held.append(ListedEdit(prepared.edit, prepared.item or "", prepared.id, prepared.source))
+
+    def _oldest_held(self) -> list[ListedEdit]:
+        """A page of those that others had, no longer among them."""
+        return [self._held.popleft() for _ in range(min(PAGE, len(self._held)))]
 
     def _listed(self, edit: ImageEdit) -> ListedEdit:
         if not isinstance(edit, ImageEdit):
