@@ -87,23 +87,27 @@ def annotate(
     now: float,
     remembered: bool,
     in_memory: bool = False,
+    may_be_a_file: bool = False,
     read_once: bool = False,
 ) -> None:
     """Write on `error` how far its upload was at `now` (the server's unix time).
 
     `remembered` is whether the same call would find what was sent: not so for bytes and file objects without a key.
-    They are sent from the beginning again, which is safe as long as no file can have been made; but not a stream, which
+    They are sent from the beginning again, which is safe unless what was sent `may_be_a_file`; but not a stream, which
     is `read_once`. `in_memory` is whether only this process would find it.
     """
     error.progress = progress
     passes = error.resumable
-    error.resumable = passes and (remembered or not (read_once or isinstance(error, CompletionUnknownError)))
+    in_doubt = may_be_a_file or isinstance(error, CompletionUnknownError)
+    error.resumable = passes and (remembered or not (read_once or in_doubt))
     error.upload_id = error.upload_id or progress.upload_id
     if remembered:
         error.bytes_done = progress.bytes_done
         error.expires_in = None if progress.expires_at is None else max(0.0, progress.expires_at - now)
     if _is_about_parts(error):
         error.advice = PARTS_IN_ORDER
+    if in_doubt and not remembered:
+        error.advice = error.advice or IN_DOUBT_AND_FORGOTTEN
     resumes = RESUMES_HERE if in_memory else RESUMES
     repeat = "Repeat the call" if passes else "Fix this, then repeat the call"
     repeat += " with the stream from its beginning" if read_once and not remembered else ""
@@ -114,7 +118,7 @@ def _advice(error: AsyncSDKError, progress: Progress, repeat: str, *, remembered
     if isinstance(error, ConfigurationError | InvalidRequestError):
         return ""  # it says what to write instead; nothing was begun
     if isinstance(error, CompletionUnknownError):
-        return IN_DOUBT if remembered else IN_DOUBT_AND_FORGOTTEN
+        return IN_DOUBT
     if isinstance(error, UploadTooSlowError):
         return "Use a faster connection or a smaller file: the server keeps an upload for about an hour only."
     if isinstance(error.__cause__, DisplacedError):

@@ -37,7 +37,7 @@ from asyncsdk.uploads.resuming.moved import (
     OtherContentError,
     sent_otherwise,
 )
-from asyncsdk.uploads.resuming.resume import ResumeState, replay, upload_key
+from asyncsdk.uploads.resuming.resume import ResumeState, Stage, replay, upload_key
 from asyncsdk.uploads.reuse import digest_of, records_of
 from asyncsdk.uploads.sources.remote_source import RemoteSource
 from asyncsdk.uploads.sources.source import Source, is_read_once
@@ -76,6 +76,7 @@ class UploadCall:
     _waited_from: float | None = field(default=None, init=False)
     _may_be_twice: bool = field(default=False, init=False)  # what this call sends, under whichever key
     _run: UploadRun | None = field(default=None, init=False)
+    _log: Log | None = field(default=None, init=False)  # of the key that was claimed last
 
     @property
     def place(self) -> str | None:
@@ -121,12 +122,14 @@ class UploadCall:
 
     def annotate(self, error: AsyncSDKError, *, remembered: bool) -> None:
         """Write on `error` how far it was; `remembered` as there."""
+        recalled = None if self._log is None else replay(self._log.records)
         annotate(
             error,
             self.meter.snapshot(),
             now=self.context.client.clock.now(),
             remembered=remembered,
             in_memory=isinstance(self.journal, MemoryJournal),
+            may_be_a_file=recalled is not None and recalled.stage in {Stage.COMPLETING, Stage.COMPLETED},
             read_once=is_read_once(self.job.source),
         )
 
@@ -289,8 +292,8 @@ class UploadCall:
     async def _claimed(self, journal: Journal, key: str) -> AsyncIterator[Log]:
         """Own `key` for the length of the block. One that does not end well is reported as the journal then has it."""
         try:
-            async with self._claim(journal, key) as records:
-                yield records
+            async with self._claim(journal, key) as self._log:
+                yield self._log
         except BaseException:
             if self._run is not None:
                 self._run.report_kept()

@@ -18,6 +18,7 @@ from asyncsdk import (
     Client,
     JournalVersionError,
     Progress,
+    RateLimitError,
     RequestEvent,
     SourceChangedError,
     UploadNotFoundError,
@@ -333,3 +334,15 @@ async def test_bytes_without_a_key_are_not_resumable_where_one_request_may_have_
     assert not failed.value.resumable
     assert "Look for that file in GET /files first" in failed.value.advice
     assert len(server.files) == 1
+
+
+async def test_bytes_without_a_key_are_not_resumable_where_a_complete_was_lost_before_it_was_refused(
+    server: LocalServer, client: Client, journal: Path
+) -> None:
+    server.inject(Fault("complete", "reset", "done"), Fault("complete", "answer", "before", nth=2, status=429))
+    uploader = AsyncUploader(client, journal=journal, max_retries=1)
+    with pytest.raises(RateLimitError) as failed:
+        await uploader.upload(("a.bin", os.urandom(MIB)), purpose="batch")
+    assert len(server.files) == 1
+    assert not failed.value.resumable
+    assert "Look for that file in GET /files first" in failed.value.advice
