@@ -215,7 +215,7 @@ class UploadCall:
     ) -> UploadResult:
         """Bring the upload of `key` to its end, with the fields of the one that is there.
 
-        Whatever the method, a request whose response was lost is looked for first. `elsewhere` is as in `UploadRun`.
+        Whatever the method, a request whose response was lost is looked for first. `elsewhere` is as in `SourceRun`.
         """
         self.slot.begin(self.meter, self.part_size)  # again: the slot may have been yielded
         place = moved.source if moved else self.place
@@ -243,6 +243,7 @@ class UploadCall:
             "digest": digest_of(self.source, records, with_md5=with_md5),
             "moved": moved,
             "why": why,
+            "elsewhere": elsewhere,
         }
         post = FileRun(**shared, slot=self.slot, may_wait=self.method == "files", taken=self.taken)
         if isinstance(self.source, RemoteSource):
@@ -257,7 +258,7 @@ class UploadCall:
         finally:
             self._may_be_twice = self._may_be_twice or post.duplicate_possible
         if result is None:
-            shared |= {"part_size": self.part_size, "others": partial(self.others, key), "elsewhere": elsewhere}
+            shared |= {"part_size": self.part_size, "others": partial(self.others, key)}
             is_stream = isinstance(self.source, StreamSource) and not self.source.is_at_hand
             self._run = StreamRun(**shared, slot=self.slot) if is_stream else UploadRun(**shared)
             result = await self._run.result()

@@ -29,6 +29,7 @@ from asyncsdk import (
 )
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.uploads.journal import Expired, JournalEntry, Log, Opened, Owner, reading
+from asyncsdk.uploads.method import UploadMethod
 from tests.stories.support import MIB, REFUSE_THE_REST, MakeFile, interrupted
 
 NOTE = "goes on with the upload of data.bin; the file keeps the name data.bin on the server"
@@ -97,17 +98,18 @@ async def test_a_moved_file_that_is_done_is_known_though_its_first_path_is_used_
     assert len(server.files) == 2
 
 
+@pytest.mark.parametrize("method", ["uploads", "files"])
 async def test_a_file_moved_onto_a_path_that_was_uploaded_before_goes_on_and_is_then_known(
-    begun: Begun, server: LocalServer, fresh: Fresh, make_file: MakeFile
+    begun: Begun, server: LocalServer, fresh: Fresh, make_file: MakeFile, method: UploadMethod
 ) -> None:
     path, held = begun
     taken = make_file(name="taken.bin", seed=2)
-    before = await fresh().upload(taken, purpose="batch")
+    before = await fresh().upload(taken, purpose="batch", method=method)
     path.replace(taken)
-    result = await fresh().upload(taken, purpose="batch")
+    result = await fresh().upload(taken, purpose="batch", method=method)
     assert (result.bytes_resumed, result.file.filename) == (held, "data.bin")
     assert server.stored(result.file.id).read_bytes() == taken.read_bytes()
-    again = await fresh().upload(taken, purpose="batch")
+    again = await fresh().upload(taken, purpose="batch", method=method)
     assert (again.reused, again.file.id) == (True, result.file.id)
     assert {file.id for file in server.files} == {before.file.id, result.file.id}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from functools import partial
 from typing import ClassVar
@@ -23,13 +23,7 @@ from asyncsdk.uploads.parts.deadline import FASTER, watch_deadline
 from asyncsdk.uploads.parts.sending import Sending
 from asyncsdk.uploads.parts.session import ForgottenError, Session, opened_record
 from asyncsdk.uploads.response_checks import Others, not_created
-from asyncsdk.uploads.resuming.moved import (
-    BeganElsewhereError,
-    NothingToResumeError,
-    can_go_on,
-    note,
-    why_from_start,
-)
+from asyncsdk.uploads.resuming.moved import NothingToResumeError, can_go_on, note, why_from_start
 from asyncsdk.uploads.resuming.resume import ResumeState, Stage, replay, why_again
 from asyncsdk.uploads.reuse import SourceRun, reporting
 
@@ -40,13 +34,9 @@ COMPLETE_AGAIN_SECONDS = 60.0  # how long a repeated complete may be retried, th
 
 @define(eq=False, kw_only=True)
 class UploadRun(SourceRun):
-    """A run through the Uploads API. `others` asks what is known of other uploads than the one of a `Completing`.
-
-    Before a new upload is created, `elsewhere` looks for those that may have begun with the file at another path.
-    """
+    """A run through the Uploads API. `others` asks what is known of other uploads than the one of a `Completing`."""
 
     part_size: int
-    elsewhere: Callable[[], Awaitable[Sequence[Opened]]] | None = None
     others: Callable[[Completing, Collection[str | int]], Awaitable[Others]]
     _held: list[str] = field(factory=list, init=False)
     _current: Session | None = field(default=None, init=False)
@@ -120,18 +110,13 @@ class UploadRun(SourceRun):
             raise NothingToResumeError(why_from_start(self.log.records, moved.upload))
 
     async def _send_again(self, why: str) -> UploadResult:
-        """Return the File if it is there, else send all into a new upload. One that was moved is left to its call.
-
-        Raises BeganElsewhereError where the file may have been moved onto this path.
-        """
+        """Return the File if it is there, else send all into a new upload. One that was moved is left to its call."""
         found = await self._still_there()
         if found is not None:
             return found
-        self.meter.start_over()
+        await self._start_over()
         if self.moved is not None:
             raise NothingToResumeError(why)
-        if self.elsewhere is not None and (openings := await self.elsewhere()):
-            raise BeganElsewhereError(openings)
         return await self._send_all(await self._create(why))
 
     async def _session(self, recalled: ResumeState | None) -> Session | None:
