@@ -54,6 +54,7 @@ _ABOUT_PARTS = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 RESUMES, RESUMES_HERE = "it resumes.", "it resumes, but in this process only: the journal is in memory."
+FROM_BEGINNING = " with the stream from its beginning"
 DISPLACED = "Put the journal back, then repeat the call: it resumes. Without the journal it starts again."
 
 
@@ -110,7 +111,7 @@ def annotate(
         error.advice = error.advice or IN_DOUBT_AND_FORGOTTEN
     resumes = RESUMES_HERE if in_memory else RESUMES
     repeat = "Repeat the call" if passes else "Fix this, then repeat the call"
-    repeat += " with the stream from its beginning" if read_once and not remembered else ""
+    repeat += FROM_BEGINNING if read_once else ""
     error.advice = error.advice or _advice(error, progress, repeat, remembered=remembered, resumes=resumes)
 
 

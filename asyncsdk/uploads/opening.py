@@ -12,7 +12,7 @@ from asyncsdk.counts import counted
 from asyncsdk.errors import ConfigurationError, SourceError, UploadError
 from asyncsdk.events import Progress, UploadPhase
 from asyncsdk.given import opens_stream, unpacked
-from asyncsdk.uploads.advice import without_threads
+from asyncsdk.uploads.advice import FROM_BEGINNING, without_threads
 from asyncsdk.uploads.chunking import checked_size, is_whole
 from asyncsdk.uploads.context import UploadContext
 from asyncsdk.uploads.job import UploadJob
@@ -173,7 +173,9 @@ async def _spooled(producer: Producer, size: int | None, context: UploadContext,
         finally:
             await stream.aclose()
     except UploadError as error:
-        error.advice = error.advice or "Nothing was sent yet. Repeat the call with the stream from its start."
+        again = "" if producer.opens_again else FROM_BEGINNING
+        error.advice = error.advice or f"Nothing was sent yet. Repeat the call{again}."
+        error.resumable = error.resumable and producer.opens_again  # what is left of it would be sent as if it were all
         raise
 
 

@@ -144,6 +144,10 @@ def test_a_stream_that_can_be_read_only_once_is_not_to_be_sent_by_the_same_call(
     annotate(failed, UNBORN, now=NOW, remembered=False, read_once=True)
     advice = "Nothing was sent yet. Repeat the call with the stream from its beginning."
     assert (failed.resumable, failed.advice) == (False, advice)
+    kept = APIConnectionError("lost")
+    annotate(kept, SENDING, now=NOW, remembered=True, read_once=True)
+    assert kept.resumable  # by its key
+    assert kept.advice.startswith("Repeat the call with the stream from its beginning: it resumes.")
 
 
 def test_an_error_that_names_its_upload_keeps_that_name() -> None:
