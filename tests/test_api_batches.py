@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from asyncsdk import (
@@ -135,6 +137,24 @@ async def test_a_batch_whose_response_was_lost_is_not_created_again() -> None:
             await client.send(CREATE)
     assert not lost.value.resumable
     assert len(server.requests) == 1
+
+
+async def test_a_batch_whose_client_is_closed_before_its_response_may_have_been_created() -> None:
+    heard = asyncio.Event()
+
+    async def keep_quiet(talk: Talk) -> None:
+        await talk.hear()
+        heard.set()
+        await talk.hear()
+
+    async with serving(keep_quiet) as server:
+        client = client_of(server)
+        creating = asyncio.ensure_future(client.send(CREATE))
+        await heard.wait()
+        await client.close()
+        with pytest.raises(APIConnectionError, match="this Client was closed meanwhile") as lost:
+            await creating
+    assert not lost.value.resumable
 
 
 async def test_a_batch_that_was_turned_away_is_created_by_the_next_attempt() -> None:

@@ -95,6 +95,8 @@ class Repeater:
 def _closed_meanwhile(error: APIConnectionError) -> APIConnectionError:
     """The error of a request whose client was closed while it was sent, or waited to be sent again."""
     text = f"{error.request}: this Client was closed meanwhile."
-    return APIConnectionError(
+    closed = APIConnectionError(
         text if error.sent else f"{text} Nothing was sent.", request=error.request, sent=error.sent
     )
+    closed.resumable = error.resumable
+    return closed
