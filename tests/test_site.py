@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from asyncsdk.cli.help import TOPICS
 from docs.__main__ import PARTS, build, make_room
 from docs.making.finishing import llms_txt, plain_forms, problems_of
-from docs.making.gathering import DeadLinkError, gather
+from docs.making.gathering import DeadLinkError, gather, sources
+from docs.making.links import anchors, links
 from tests.pages import ROOT
 
 
@@ -26,7 +28,21 @@ def test_all_pages_are_gathered_with_no_dead_link(tmp_path: Path) -> None:
         "security.md",
     } <= pages
     assert "### RateLimitError" in (tmp_path / "errors.md").read_text()
-    assert "### asyncsdk uploads resume" in (tmp_path / "commands.md").read_text()
+    commands = (tmp_path / "commands.md").read_text()
+    assert "### asyncsdk uploads resume" in commands
+    for topic in TOPICS.values():
+        title, _, body = topic.partition("\n\n")
+        assert f"## {title}\n\n```text\n{body}\n```" in commands
+    assert "made of the code" not in commands + (tmp_path / "api" / "index.md").read_text()
+
+
+@pytest.mark.parametrize("page", [path for path, page in sources(ROOT) if page.endswith(".md")] + ["README.md"])
+def test_in_a_clone_too_each_link_leads_to_a_file_and_a_heading(page: str) -> None:
+    for link in links((ROOT / page).read_text()):
+        path, _, anchor = link.partition("#")
+        there = (ROOT / page).parent / path if path else ROOT / page
+        assert there.exists(), link
+        assert not anchor or anchor in anchors(there.read_text()), link
 
 
 def test_it_is_built_without_a_warning(site: Path) -> None:

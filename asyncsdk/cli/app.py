@@ -44,7 +44,7 @@ COMMANDS: dict[str, dict[str, Any]] = {
     },
     "edits.ledger:app": {
         "name": "ledger",
-        "help": "What edit-many remembers in a ledger: what failed, what may be paid, and what to do about it.",
+        "help": "What edit-many remembers in a ledger: what failed, what is uncertain, and what to do about it.",
     },
     "prices:prices": {
         "help": "What models cost, as edit-many counts it: the table, its sources, and how old it is.",

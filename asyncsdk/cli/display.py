@@ -207,12 +207,15 @@ def remarks(facts: Iterable[str], width: int, *, style: str) -> RenderableType:
     return Constrain(Padding(Text(",\n".join(lines), style=style), (0, 0, 0, INDENT), expand=False), width)
 
 
-def choose(mode: Mode, view: V, *, quiet: bool = False, verbose: bool = False, stays: bool = False) -> NullDisplay[V]:
+def choose(
+    mode: Mode, view: V, *, quiet: bool = False, verbose: bool = False, stays: bool = False, is_brief: bool = False
+) -> NullDisplay[V]:
     """The display that `mode` names; `auto` is bars on a terminal, now and then a line elsewhere.
 
-    With `verbose` the log's lines would tear bars apart. `stays` leaves the bars where they are at the end.
+    With `verbose` the log's lines would tear bars apart. `stays` leaves the bars where they are at the end. What
+    `is_brief` is worth no line where nobody looks on.
     """
-    if mode == "none" or (mode == "auto" and quiet):
+    if mode == "none" or (mode == "auto" and (quiet or (is_brief and not is_terminal()))):
         return NullDisplay(view)
     if mode == "json":
         return JsonDisplay(view)

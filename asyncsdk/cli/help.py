@@ -62,14 +62,21 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "asyncsdk edit-many jobs.csv -m gpt-image-2 -o out/ --gallery out/index.html",
         "asyncsdk edit-many jobs.csv -m gpt-image-2 -o out/ --redo rejects.jsonl",
     ),
-    "ledger": ("asyncsdk ledger show", "asyncsdk ledger uncertain", "asyncsdk ledger release 'Row 7'"),
-    "ledger show": ("asyncsdk ledger show",),
-    "ledger failed": ("asyncsdk ledger failed", "asyncsdk ledger failed --json"),
-    "ledger uncertain": ("asyncsdk ledger uncertain",),
-    "ledger release": ("asyncsdk ledger release 'Row 7'", "asyncsdk ledger release --all --force"),
-    "ledger export": ("asyncsdk ledger export",),
-    "ledger copy": ("asyncsdk ledger copy out/.asyncsdk postgresql://db/edits",),
-    "ledger accept": ("asyncsdk ledger accept",),
+    "ledger": (
+        "asyncsdk ledger show out/",
+        "asyncsdk ledger uncertain out/",
+        "asyncsdk ledger release 'Row 7' --ledger postgresql://db/edits",
+    ),
+    "ledger show": ("asyncsdk ledger show out/", "asyncsdk ledger show postgresql://db/edits"),
+    "ledger failed": ("asyncsdk ledger failed out/", "asyncsdk ledger failed out/ --json"),
+    "ledger uncertain": ("asyncsdk ledger uncertain out/",),
+    "ledger release": (
+        "asyncsdk ledger release 'Row 7' --ledger postgresql://db/edits",
+        "asyncsdk ledger release --all --force --ledger postgresql://db/edits",
+    ),
+    "ledger export": ("asyncsdk ledger export out/",),
+    "ledger copy": ("asyncsdk ledger copy out/ postgresql://db/edits",),
+    "ledger accept": ("asyncsdk ledger accept postgresql://db/edits",),
     "ledger schema": ("asyncsdk ledger schema",),
     "prices": ("asyncsdk prices", "asyncsdk prices --json", "asyncsdk prices --prices mine.json"),
     "serve": ("asyncsdk serve", "asyncsdk serve --port 0 --data server/", "asyncsdk serve --faults faults.json"),
@@ -85,7 +92,7 @@ Exit codes
   0    done, also if it was done before
   1    failed, and repeating won't help
   2    wrong usage or refused: nothing was sent
-  3    some of several failed, or may be paid; edit: it may be paid, or not all of it is saved
+  3    some of several failed, or are uncertain; edit: it may be paid, or not all of it is saved
   4    stopped at a limit that you set (--max-edits, --max-tokens, --max-cost)
   75   failed for now, or in batches that have not ended: run the same command again
   129  the terminal was closed
@@ -93,7 +100,7 @@ Exit codes
   143  stopped by SIGTERM
 
 Of copies of edit-many that share a ledger each ends once every row of its list has ended, whichever copy did it, and
-its code tells of all of them: 3 where one failed or may be paid, here or elsewhere.
+its code tells of all of them: 3 where one failed or is uncertain, here or elsewhere.
 After 75, 129, 130 and 143 the same upload, uploads resume or edit-many goes on where it stopped.
 After 75 an edit is not paid, or in a batch. After a signal it may be, and only edit-many keeps a record of that.
 129, 130 and 143 are how serve ends.""",

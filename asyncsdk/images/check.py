@@ -20,6 +20,7 @@ from asyncsdk.images.header import BadPicture, Header, look
 LONGEST_URL = 20_971_520
 LARGEST = 50 * 10**6  # bytes; the API's "less than 50MB" read as the smaller unit, which is safe under both
 LARGEST_MASK = 4 * 10**6
+SMALLEST_MODEL = "dall-e-2"  # which takes less of everything than the others
 _TEXTS = tuple(name for name, about in EDIT_FIELDS.items() if about.kind is str and name not in {"prompt", "size"})
 _RANGES = {name: about.allowed for name, about in EDIT_FIELDS.items() if about.allowed is not None}
 _SIZE = re.compile(r"auto|[1-9]\d{0,4}x[1-9]\d{0,4}")
@@ -54,7 +55,7 @@ DALL_E_2 = Family(
 
 def family_of(model: str | None) -> Family:
     """The rules for `model`."""
-    if model == "dall-e-2":
+    if model == SMALLEST_MODEL:
         return DALL_E_2
     if not isinstance(model, str):
         return UNNAMED
@@ -163,11 +164,14 @@ def _pictures(edit: ImageEdit, images: Sequence[Loaded], family: Family) -> Iter
         )
     for image in images:
         if isinstance(image, ImageRef):
-            if len(image.image_url or "") > LONGEST_URL:
-                problem = f"an image_url has {len(image.image_url or '')} characters, and {LONGEST_URL} is the most"
-                yield "too large", problem
+            yield from (("too large", problem) for problem in _reference(image))
         else:
             yield from _picture(image, family, edit.model)
+
+
+def _reference(image: ImageRef) -> Iterator[str]:
+    if len(image.image_url or "") > LONGEST_URL:
+        yield f"an image_url has {len(image.image_url or '')} characters, and {LONGEST_URL} is the most"
 
 
 def _picture(image: ImageFile, family: Family, model: str | None) -> Iterator[tuple[str, str]]:
@@ -187,6 +191,8 @@ def _picture(image: ImageFile, family: Family, model: str | None) -> Iterator[tu
 
 def _overlay(name: str, overlay: Loaded | None, first: Loaded) -> Iterator[str]:
     """The rules for a mask or a markup, which is laid over the first picture."""
+    if isinstance(overlay, ImageRef):
+        yield from _reference(overlay)
     if not isinstance(overlay, ImageFile) or not isinstance(first, ImageFile):
         return
     header, below = _header(overlay), _header(first)

@@ -6,6 +6,8 @@ import re
 import unicodedata
 from hashlib import blake2b
 
+from attrs import frozen
+
 from asyncsdk.images.header import picture_kind
 
 LONGEST_NAME = 200  # bytes of one name; file systems take 255, and what sets it apart, a number and a suffix follow
@@ -102,18 +104,33 @@ def _encode(character: str) -> str:
     )
 
 
-def stem_problem(name: str) -> str | None:
+@frozen
+class NameProblem:
+    """Why a name can't name a picture: in full, and in a few words for who counts them."""
+
+    text: str
+    reason: str
+
+
+def stem_problem(name: str) -> NameProblem | None:
     """Why `name` can't name a picture below a directory; None if it can. `/` makes folders."""
     if len(name) <= LONGEST_PATH and _PLAIN.fullmatch(name):  # it has no part that begins with a dot
         return None
     if len(name.encode(errors="replace")) > LONGEST_PATH:
-        return f"the id {name[:40]!r}… is longer than {LONGEST_PATH} bytes"
+        return NameProblem(f"the id {name[:40]!r}… is longer than {LONGEST_PATH} bytes", "with an id that is too long")
     for part in name.split("/"):
         if part in {"", ".", ".."}:
-            return f"the id {name!r} leads out of the directory, or nowhere"
+            leads = "leads out of the directory" if part == ".." or name[:1] == "/" else "leads nowhere"
+            return NameProblem(f"the id {name!r} {leads}", f"with an id that {leads}")
         if casefolded(_seen(part)).startswith(".asyncsdk"):
-            return f"the id {name!r} is kept for the ledger"
+            return NameProblem(f"the id {name!r} is kept for the ledger", "with an id that is kept for the ledger")
     return None
+
+
+def why_refused(name: str, otherwise: str) -> str:
+    """In a few words, why an edit can't have `name`; `otherwise` where others of the run are what is in the way."""
+    problem = stem_problem(safe_name(name))
+    return otherwise if problem is None else problem.reason
 
 
 def _seen(part: str) -> str:

@@ -14,12 +14,16 @@ _NOT_TAKEN = re.compile(r", --(?:no|empty)-[\w-]+(?=[ ,`][^:]*`?:)| \*\[default:
 
 
 def commands_page() -> str:
-    """All commands with their options, and the pages of `asyncsdk help`."""
+    """All commands with their options."""
     text = make_app().generate_docs(output_format="markdown")
     _, *parts = _HEADING.split(text)
-    sections = [_section(name, body) for name, body in zip(parts[::2], parts[1::2], strict=True)]
-    topics = [_topic(page) for page in TOPICS.values()]
-    return "\n\n".join([*sections, *topics])
+    return "\n\n".join(_section(name, body) for name, body in zip(parts[::2], parts[1::2], strict=True))
+
+
+def topics() -> list[str]:
+    """The pages of `asyncsdk help`, without their headings: these are written, so that links to them lead there."""
+    bodies = (page.partition("\n\n")[2] for page in TOPICS.values())
+    return [f"```text\n{body}\n```" for body in bodies]
 
 
 def _section(name: str, body: str) -> str:
@@ -31,8 +35,3 @@ def _section(name: str, body: str) -> str:
     plain = re.sub(r"^\*\*(.+)\*\*:$", r"**\1**", plain, flags=re.MULTILINE).replace("\n* ", "\n- ").strip()
     examples = "\n".join(EXAMPLES.get(name, ()))
     return f"{level} asyncsdk {name}\n\n{plain}\n\n```text\n{examples}\n```"
-
-
-def _topic(page: str) -> str:
-    title, _, body = page.partition("\n\n")
-    return f"## {title}\n\n```text\n{body}\n```"

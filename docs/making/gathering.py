@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from posixpath import dirname, join, normpath
 
-from docs.making.commands import commands_page
+from docs.making.commands import commands_page, topics
 from docs.making.errors import errors_part
 from docs.making.links import anchors, links, moved
 from docs.making.reference import reference_pages
@@ -47,7 +47,8 @@ def gather(root: Path, folder: Path) -> None:
     """Write all pages into `folder`. Raises DeadLinkError."""
     pages = dict(written(root))
     pages |= reference_pages()
-    pages["commands.md"] = MADE.sub(lambda _: commands_page(), pages["commands.md"])
+    parts = iter([commands_page(), *topics()])
+    pages["commands.md"] = MADE.sub(lambda _: next(parts), pages["commands.md"])
     pages["errors.md"] = MADE.sub(lambda _: errors_part(), pages["errors.md"])
     files = {page: path for path, page in sources(root) if not page.endswith(".md")}
     dead = list(dead_links(pages, set(files)))

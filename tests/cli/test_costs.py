@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from asyncsdk.cli.edits.forecast import limit_of
 from asyncsdk.images.costs import table
 from asyncsdk.images.costs.table import packaged
-from asyncsdk.server import LocalServer
+from asyncsdk.server import Fault, LocalServer
 from tests.cli.support import Run
 from tests.stories.pictures import photo
 
@@ -57,8 +58,40 @@ def test_a_dry_run_says_what_it_costs_directly_and_as_a_batch(run: Run) -> None:
     batch = (*MANY, "--dry-run", "--batch", "--max-cost")
     assert run(*batch, "0.04").out.startswith("4 to send.\nThey make 1 batch, for half the price.")
     assert "4 to send, of which --max-cost 0.02 lets 2 be sent." in run(*batch, "0.02").out
+    assert (
+        "It costs about $0.0120 to $0.0377 in batches, twice that directly (" in run(*MANY, "--dry-run", "--batch").out
+    )
+    unknown = run(*MANY[:4], "-m", "gpt-image-2.6-flare", *MANY[6:], "--dry-run", "--batch").out
+    assert re.search(r"It costs about \$\S+ to \$\S+ directly; as a batch that is not known \(prices of", unknown)
     unknown = run("edit-many", "photos", "-p", "x", "-m", "mine", "-o", "out", "--dry-run").out
     assert "4 of these edits have a model or an output without a known price" in unknown
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "named"),
+    [
+        ("gpt-image-2", (), "--size and --quality"),
+        ("gpt-image-2", ("--size", "1024x1024"), "--quality"),
+        ("gpt-image-2", ("--quality", "low", "--size", "auto"), "--size"),
+        ("gpt-image-1", (), "--size and --quality"),
+        ("gpt-image-1", ("--quality", "low"), "--size"),
+        ("gpt-image-1", ("--quality", "low", "--size", "1024x1024"), None),
+        ("gpt-image-1", ("--size", "512x512"), "--quality"),  # a size that is given is not left to the server
+        ("gpt-image-2", ("--output-format", "gif"), "--quality"),  # whose size the model chooses
+        ("gpt-image-2", ("--quality", "low", "--size", "1024x1024"), None),
+        (
+            "gpt-image-2.6-sunburst",
+            ("--size", "1024x1024"),
+            None,
+        ),  # its tokens don't hang on the quality, as far as is known
+    ],
+)
+def test_what_would_narrow_the_range_is_named_where_it_is_left_to_the_server(
+    run: Run, model: str, given: tuple[str, ...], named: str | None
+) -> None:
+    out = run("edit-many", "photos", "-p", "x", "-m", model, *given, "-o", "out", "--dry-run").out
+    line = f"Give {named} for a narrower range: else all that the server may choose counts.\n"
+    assert line in out if named else "narrower" not in out
 
 
 def test_limits_are_said_as_they_were_given() -> None:
@@ -75,9 +108,29 @@ def test_a_limit_in_dollars_ends_with_code_4_and_what_was_spent_is_said(run: Run
     assert "--max-cost 0.02 is reached: $0.00599 were spent or may have been, earlier runs included" in ran.err
     assert "$0.00598" in Path("g.html").read_text()
     assert "1 edits" in (shown := run("ledger", "show", "--ledger", "out/.asyncsdk").out)
-    assert "$0.00599" in shown
+    assert ": $0.00598 paid\n" in shown
     assert run(*MANY, "--max-cost", "1").code == 0
     assert priced.edits.edits == 4
+
+
+@pytest.mark.parametrize("kept_in", ["files", "database"])
+def test_what_is_paid_and_what_may_be_are_two_sums_in_a_ledger(
+    run: Run, priced: LocalServer, request: pytest.FixtureRequest, kept_in: str
+) -> None:
+    named = ["out"] if kept_in == "files" else [request.getfixturevalue("database_url")]
+    command = (*MANY, "-c", "1", *(["--ledger", *named] if kept_in == "database" else []))
+    priced.inject(Fault("edit", "answer", at="done", status=504))
+    assert run(*command).code == 3
+    assert ": $0.0179 paid, and up to $0.0189 for what is uncertain" in run("ledger", "show", *named).out
+    [record] = run("ledger", "show", *named, "--json").records
+    assert record["cost_paid"] == pytest.approx(3 * 0.005981)
+    assert record["cost"] == pytest.approx(record["cost_paid"] + record["cost_possible"])
+    [name] = run("ledger", "uncertain", *named, "--quiet").out.split()
+    if kept_in == "database":
+        run("ledger", "release", name, "--force", "--ledger", *named)
+    assert run(*command, "--on-uncertain", "retry").code == 0
+    shown = run("ledger", "show", *named).out
+    assert ": $0.0239 paid, and up to $0.0189 for earlier tries\n" in shown
 
 
 def test_a_limit_in_dollars_holds_for_batches_at_their_price(run: Run, priced: LocalServer) -> None:

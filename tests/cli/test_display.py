@@ -42,6 +42,9 @@ def progress(**fields: Any) -> Progress:
         ("lines", "terminal", {}, LineDisplay),
         ("json", "terminal", {}, JsonDisplay),
         ("none", "terminal", {}, NullDisplay),
+        ("auto", "pipe", {"is_brief": True}, NullDisplay),
+        ("lines", "pipe", {"is_brief": True}, LineDisplay),
+        ("auto", "terminal", {"is_brief": True}, BarDisplay),
     ],
 )
 def test_the_display_is_the_one_that_was_asked_for_or_suits_the_place(

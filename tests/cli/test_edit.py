@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
+import pty
+import re
 import signal
+import subprocess
+import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -273,3 +280,43 @@ def test_a_directory_that_it_makes_serves_many_edits_too_where_a_group_writes_by
     finally:
         os.umask(before)
     assert ran.code == 0, ran.err
+
+
+@pytest.fixture
+def slow(environment: pytest.MonkeyPatch) -> Iterator[LocalServer]:
+    with LocalServer(edit_seconds=1.3) as server:
+        environment.setenv("OPENAI_BASE_URL", server.url)
+        yield server
+
+
+BRIEF = ("edit", "otter.png", "-p", "x", "-m", "gpt-image-2", "-o", "out")
+
+
+@pytest.mark.usefixtures("slow")
+def test_while_it_waits_it_says_so_where_that_is_asked_for_and_nothing_in_a_pipe(run: Run, tmp_path: Path) -> None:
+    photo(tmp_path / "otter.png")
+    assert run(*BRIEF).err == ""
+    ran = run(*BRIEF, "--overwrite", "--progress", "json")
+    waited = [json.loads(line)["waiting"] for line in ran.err.splitlines()]
+    assert (ran.code, waited) == (0, sorted(waited))
+    assert waited[0] > 0.9, "a line each second"
+
+
+@pytest.mark.usefixtures("slow")
+def test_while_it_waits_it_says_so_on_a_terminal(tmp_path: Path) -> None:
+    photo(tmp_path / "otter.png")
+    ours, theirs = pty.openpty()
+    terminal = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
+    command = [sys.executable, "-m", "asyncsdk", *BRIEF]
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=theirs, env=terminal, cwd=tmp_path
+    )
+    os.close(theirs)
+    shown = b""
+    with suppress(OSError):  # which is how a terminal ends
+        while more := os.read(ours, 65536):
+            shown += more
+    os.close(ours)
+    out, _ = process.communicate()
+    assert (process.returncode, out.startswith(b"out/otter.png")) == (0, True)
+    assert re.search(r"Waiting for the server to edit otter\.png: 1\.\d s\.", shown.decode())

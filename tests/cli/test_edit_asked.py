@@ -16,6 +16,7 @@ from tests.cli.support import Run
 from tests.stories.pictures import photo
 
 COST, GO_ON = "  It costs …", "  Continue? [y/N] "
+NARROW = "  Give --size and --quality for a narrower range: else all that the server may choose counts."
 COMMAND = ("edit-many", "photos", "--model", "gpt-image-2", "--out", "out", "--prompt")
 
 
@@ -59,11 +60,11 @@ def ask(run: Run, server: LocalServer, environment: pytest.MonkeyPatch) -> Any:
 
 
 def test_pictures_count_not_edits(ask: Any, run: Run) -> None:
-    assert ask(*COMMAND, "x") == ["4 edits will be sent and paid.", COST, GO_ON]
-    assert ask(*COMMAND, "x", "--n", "3") == ["4 edits, 12 pictures, will be sent and paid.", COST, GO_ON]
+    assert ask(*COMMAND, "x") == ["4 edits will be sent and paid.", COST, NARROW, GO_ON]
+    assert ask(*COMMAND, "x", "--n", "3") == ["4 edits, 12 pictures, will be sent and paid.", COST, NARROW, GO_ON]
     for path in list(Path("photos").iterdir())[2:]:
         path.unlink()
-    assert ask(*COMMAND, "x", "-n", "2") == ["2 edits, 4 pictures, will be sent and paid.", COST, GO_ON]
+    assert ask(*COMMAND, "x", "-n", "2") == ["2 edits, 4 pictures, will be sent and paid.", COST, NARROW, GO_ON]
     assert ask(*COMMAND, "x") == [], "two pictures are not many"
 
 
@@ -80,11 +81,11 @@ def test_where_thousands_would_be_read_it_asks_for_the_most_that_is_sent(
 
 def test_a_limit_decides_what_is_really_sent(ask: Any, run: Run, server: LocalServer) -> None:
     held = "3 edits, 6 pictures, will be sent and paid (--max-edits 3 holds 1 back)."
-    assert ask(*COMMAND, "x", "-n", "2", "--max-edits", "3") == [held, COST, GO_ON]
+    assert ask(*COMMAND, "x", "-n", "2", "--max-edits", "3") == [held, COST, NARROW, GO_ON]
     assert run(*COMMAND, "x", "-n", "2", "--max-edits", "1").code == 4
     assert server.edits.edits == 1
     held = "2 edits, 4 pictures, will be sent and paid (--max-edits 3 holds 1 back). Not sent: 1 done before."
-    assert ask(*COMMAND, "x", "-n", "2", "--max-edits", "3") == [held, COST, GO_ON]
+    assert ask(*COMMAND, "x", "-n", "2", "--max-edits", "3") == [held, COST, NARROW, GO_ON]
     assert ask(*COMMAND, "x", "-n", "2", "--max-edits", "1") == [], "nothing is sent"
     dry = run(*COMMAND, "x", "-n", "2", "--max-edits", "3", "--dry-run")
     assert dry.out.startswith("3 to send, of which --max-edits 3 lets 2 be sent, 1 done before.\n")
@@ -108,6 +109,7 @@ def test_what_can_not_be_sent_and_what_is_left_out_is_named(ask: Any) -> None:
         "  Can't be sent: photos/gone.png, broken (not a picture).",
         "  Left out: 1 file that is not a picture.",
         COST,
+        NARROW,
         GO_ON,
     ]
 
@@ -118,9 +120,9 @@ def test_edits_that_were_done_with_another_prompt_are_counted(ask: Any, run: Run
         "4 of these were done before with another prompt or other fields: their pictures will be moved to "
         "out/.asyncsdk/replaced."
     )
-    assert ask(*COMMAND, "y") == ["4 edits will be sent and paid.", COST, f"  {remark}", GO_ON]
+    assert ask(*COMMAND, "y") == ["4 edits will be sent and paid.", COST, NARROW, f"  {remark}", GO_ON]
     dry = run(*COMMAND, "y", "--dry-run")
-    first, cost, *rest = dry.out.splitlines()
+    first, cost, _, *rest = dry.out.splitlines()
     assert (first, cost.startswith("It costs about"), rest[0]) == ("4 to send.", True, remark)
     [record] = run(*COMMAND, "y", "--dry-run", "--json").records
     assert (record["with_other_fields"], server.edits.edits) == (4, 4)
@@ -144,7 +146,7 @@ def test_rows_that_are_equal_to_another_are_counted(ask: Any, run: Run, server: 
     Path("jobs.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     command = ("edit-many", "jobs.jsonl", "--out", "out")
     remark = "3 are equal to another: each is sent and paid."
-    assert ask(*command) == ["4 edits will be sent and paid.", COST, f"  {remark}", GO_ON]
+    assert ask(*command) == ["4 edits will be sent and paid.", COST, NARROW, f"  {remark}", GO_ON]
     assert remark in run(*command, "--dry-run").out
     assert run(*command).code == 0
     assert server.edits.edits == 4

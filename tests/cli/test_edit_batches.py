@@ -113,7 +113,8 @@ def test_what_would_be_sent_says_how_many_batches(run: Run, calls: Callable[[], 
     assert re.fullmatch(
         r"5 to send\.\nThey make at most 3 batches, for half the price\. Each picture is uploaded once before; "
         r"the server then has a day for them\.\n"
-        r"It costs about \$0\.00\d+ to \$\d\.\d+, as a batch half \(prices of \d{4}-\d\d-\d\d\)\.\n",
+        r"It costs about \$0\.00\d+ to \$\d\.\d+ in batches, twice that directly \(prices of \d{4}-\d\d-\d\d\)\.\n"
+        r"Give --size and --quality for a narrower range: else all that the server may choose counts\.\n",
         ran.out,
     )
     assert calls() == 0

@@ -55,7 +55,7 @@ def test_each_copy_ends_once_all_rows_have_and_its_code_tells_of_those_of_the_ot
     second = ended(copies[1])
     assert (first[0], second[0], server.edits.edits) == (3, 3, ROWS)
     for _, errors in (first, second):
-        assert "1 maybe charged (sent, no usable response). Details: asyncsdk ledger" in errors
+        assert "1 uncertain (sent, no usable response). Details: asyncsdk ledger" in errors
 
 
 def test_a_copy_that_finds_all_done_by_others_ends_well(
@@ -92,4 +92,4 @@ def test_what_a_killed_copy_was_sending_is_uncertain_and_the_other_one_says_so(
     found = states(run)
     assert found["uncertain"] in {1, 2}  # it may have been killed after the end of one
     assert found["done"] == ROWS - found["uncertain"]
-    assert f"{found['uncertain']} maybe charged" in errors
+    assert f"{found['uncertain']} uncertain" in errors

@@ -129,11 +129,11 @@ async def test_a_terminal_that_is_gone_stops_nothing(monkeypatch: pytest.MonkeyP
 def test_of_a_shared_ledger_all_copies_are_shown_beside_this_one(capsys: pytest.CaptureFixture[str]) -> None:
     whole = LedgerProgress(done=5, uncertain=1, here=2, held=3, copies=4)
     view = RunView(lambda: evolve(MOMENT, total=20, whole=whole))
-    assert view.lines()[0].endswith("; 4 copies: 5 done, 1 maybe charged, 3 with other copies, 9 waiting")
+    assert view.lines()[0].endswith("; 4 copies: 5 done, 1 uncertain, 3 with other copies, 9 waiting")
     batched = RunView(lambda: evolve(MOMENT, total=20, whole=evolve(whole, batched=4)))
     assert "4 in batches" in batched.lines()[0]
     assert batched.lines()[0].endswith("3 with other copies, 5 waiting")
     assert view.records()[0]["whole"]["held"] == 3
     drawn = io.StringIO()
     Console(file=drawn, width=100).print(view.frame(100))
-    assert "4 copies: 5 done, 1 maybe charged, 3 with other copies, 9 waiting" in drawn.getvalue()
+    assert "4 copies: 5 done, 1 uncertain, 3 with other copies, 9 waiting" in drawn.getvalue()

@@ -34,7 +34,7 @@ def test_it_is_not_sent_ends_uncertain_and_says_why(run: Run, server: LocalServe
         assert (ran.code, server.edits.edits) == (3, 3)
         statuses = {record["id"]: record["status"] for record in ran.records}
         assert (statuses["lost"], statuses["failed"]) in {("uncertain", "done"), ("uncertain", "skipped")}
-        assert "lost: maybe charged: another run sent it, and it may be paid; the ledger here does not know" in ran.err
+        assert "lost: uncertain: another run sent it, and it may be paid; the ledger here does not know" in ran.err
         assert "To send the 1 again (may be paid twice): add --only uncertain --on-uncertain retry" in ran.err
         assert json.loads(Path("other/failed.jsonl").read_text())["status"] == "uncertain"
 
@@ -47,9 +47,7 @@ def test_it_is_sent_where_the_user_asks_for_it(run: Run, server: LocalServer) ->
 
 
 def test_a_dry_run_counts_it(run: Run) -> None:
-    assert run("edit-many", "out/failed.jsonl", "--out", "other", "--dry-run").out.startswith(
-        "1 to send, 1 maybe charged."
-    )
+    assert run("edit-many", "out/failed.jsonl", "--out", "other", "--dry-run").out.startswith("1 to send, 1 uncertain.")
 
 
 def test_the_ledger_that_knows_the_edit_decides(run: Run, server: LocalServer) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from asyncsdk.server import LocalServer
 from tests.cli.support import Run
 from tests.stories.pictures import photo
 
@@ -103,3 +104,42 @@ def test_names_that_some_file_system_refuses_are_encoded_and_each_picture_gets_i
     assert {"a%3Ab.png", "a%253Ab.png", "tab%09here.png", "line%0Abreak.png", "x..y.png"} <= set(saved)
     assert {record["id"] for record in ran.records} == {"deep/a", "up .. and down/b", *names}
     assert not {"\x1b", "\t"} & set(ran.err)
+
+
+@pytest.mark.parametrize("sources", [["photos"], ["photos/a.png", "photos/b.png"]])
+def test_pictures_whose_results_would_take_their_places_are_refused_by_one_message(
+    run: Run, server: LocalServer, tmp_path: Path, sources: list[str]
+) -> None:
+    Path("photos").mkdir()
+    for name in "ab":
+        photo(tmp_path / "photos" / f"{name}.png")
+    for more in ((), ("--dry-run",)):
+        ran = run("edit-many", *sources, *MODEL[:-1], "photos/", *more)
+        assert (ran.code, ran.out, server.edits.edits) == (2, "", 0)
+        assert ran.err == (
+            "error: --out photos is where the pictures are: a result would have the name of its picture, and no "
+            "picture is overwritten. Give another --out. Nothing was sent.\n"
+        )
+    assert not Path("photos/.asyncsdk").exists()
+
+
+def test_a_picture_whose_name_is_encoded_in_its_result_is_edited_into_its_own_folder(
+    run: Run, server: LocalServer, tmp_path: Path
+) -> None:
+    Path("photos").mkdir()
+    photo(tmp_path / "photos" / "a:b.png")
+    ran = run("edit-many", "photos", *MODEL[:-1], "photos")
+    assert (ran.code, server.edits.edits) == (0, 1)
+    assert Path("photos/a%3Ab.png").exists()
+
+
+def test_a_folder_some_of_whose_results_have_room_in_it_is_not_refused(
+    run: Run, server: LocalServer, tmp_path: Path
+) -> None:
+    Path("photos").mkdir()
+    photo(tmp_path / "photos" / "a.png")
+    (tmp_path / "photos" / "b.JPG").write_bytes((tmp_path / "photos" / "a.png").read_bytes())
+    ran = run("edit-many", "photos", *MODEL[:-1], "photos")
+    assert (ran.code, server.edits.edits) == (3, 1)
+    again = run("edit-many", "photos", *MODEL[:-1], "photos", "--dry-run")
+    assert again.out.startswith("0 to send, 1 done before, 1 refused (1 with a file in the way)")

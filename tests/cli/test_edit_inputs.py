@@ -132,8 +132,8 @@ def test_a_dry_run_looks_at_all_that_a_run_refuses(run: Run, tmp_path: Path, ser
     dry = run(*command, "--dry-run")
     assert dry.code == 3
     assert dry.out.splitlines()[0] == (
-        "1 to send, 9 refused (2 damaged, 2 with a name that is not free, 1 too large, 1 missing, "
-        "1 of a wrong shape, 1 wrong mask, 1 wrong field)."
+        "1 to send, 9 refused (2 damaged, 1 too large, 1 missing, 1 with an id that leads out of the directory, "
+        "1 with a name that is not free, 1 of a wrong shape, 1 wrong mask, 1 wrong field)."
     )
     ran = run(*command, "--json")
     assert Counter(record["status"] for record in ran.records) == {"refused": 9, "done": 1}
@@ -252,6 +252,7 @@ def test_a_signal_at_the_question_says_that_nothing_was_sent(start: Start, serve
     assert process.stderr is not None
     assert process.stderr.readline() == "11 edits, 110 pictures, will be sent and paid.\n"
     assert process.stderr.readline().startswith("  It costs about $")
+    assert process.stderr.readline().startswith("  Give --size and --quality for a narrower range")
     assert process.stderr.readline() == "  Continue? [y/N] \n"
     process.send_signal(signum)
     assert process.wait(timeout=5) == 128 + signum

@@ -126,3 +126,14 @@ def test_a_redo_of_the_file_pays_once_for_each_time_that_it_is_written(run: Run,
         os.utime("rejects.txt", (1, 1))
     assert left() == {}
     assert server.edits.by_prompt["x"] == 4, "the unrelated one, a, and b twice"
+
+
+def test_a_row_whose_id_no_edit_can_have_does_not_stay_once_it_is_done_under_another(run: Run) -> None:
+    rows = [{"id": "../a", "image": "photos/a.png"}, {"id": "../b", "image": "photos/b.png"}]
+    jobs = Path("jobs.jsonl")
+    jobs.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    assert run("edit-many", jobs, *MODEL).code == 2
+    assert left() == {"../a": "refused", "../b": "refused"}
+    jobs.write_text("".join(f"{json.dumps(row)}\n" for row in [rows[0] | {"id": "a"}, rows[1]]))
+    assert run("edit-many", jobs, *MODEL).code == 3
+    assert left() == {"../b": "refused"}

@@ -155,6 +155,7 @@ def test_a_dry_run_needs_no_key_sends_nothing_and_tells_what_would_be(
         "1 to send, 1 refused (1 missing), 1 malformed; about 60 s at 3 images a minute.\n"
         "They count as 3 images against the rate limit: pictures, times n.\n"
         "It costs about $0.00488 to $2.18, as a batch half (prices of 2026-11-29).\n"
+        "Give --size and --quality for a narrower range: else all that the server may choose counts.\n"
     )
     assert "jobs.jsonl:2: it is not valid JSON" in ran.err
     assert "missing.png does not exist" in ran.err
@@ -163,7 +164,7 @@ def test_a_dry_run_needs_no_key_sends_nothing_and_tells_what_would_be(
         | {"reasons": {"missing": 1}, "not_pictures": 0, "results": 0, "damage": [], "held_back": 0, "pictures": 3}
         | {"with_other_fields": 0, "equal": 0, "named_in_redo": 0, "replaced": 0, "batched": 0}
         | {"cost": {"low": 0.004884, "high": 2.173509}, "batch_cost": {"low": 0.002442, "high": 1.0867545}}
-        | {"unpriced": 0, "unpriced_models": [], "prices": "2026-11-29"}
+        | {"left_to_server": ["size", "quality"], "unpriced": 0, "unpriced_models": [], "prices": "2026-11-29"}
     ]
     assert server.calls.get("edit", 0) == 0
     assert not Path("out").exists()
@@ -183,10 +184,8 @@ def test_refused_failed_and_uncertain_ones_are_told_apart_and_can_be_sent_again(
     errors = {record["id"]: record["error"] for record in ran.records}
     assert (errors["blocked"]["code"], errors["blocked"]["retryable"]) == ("moderation_blocked", False)
     assert (errors["lost"]["type"], errors["gone"]["status_code"]) == ("ChargeUnknownError", 404)
-    assert (
-        "1 done, 1 refused (1 moderation), 1 failed, 1 maybe charged (sent, no usable response). Details: " in ran.err
-    )
-    assert "The same command leaves the 1 maybe charged alone. To send the 1 again (may be paid twice): add" in ran.err
+    assert "1 done, 1 refused (1 moderation), 1 failed, 1 uncertain (sent, no usable response). Details: " in ran.err
+    assert "The same command does not send the 1 uncertain. To send the 1 again (may be paid twice): add" in ran.err
     assert left() == {"blocked": "refused", "lost": "uncertain", "gone": "failed"}
     only = run(*one_by_one, "--only", "uncertain", "--on-uncertain", "retry")
     assert (only.code, statuses(only)) == (0, {"lost": "done"})
@@ -379,8 +378,8 @@ def test_edits_that_are_left_are_uncertain_and_written_down(
     out, err = capfd.readouterr()
     assert Counter(json.loads(line)["status"] for line in out.splitlines()) == {"uncertain": 2}
     assert "Stopping: nothing new is sent. 2 edits in flight" in err
-    assert "2 maybe charged (sent, no usable response). Details: out/failed.jsonl" in err
-    assert "The same command leaves the 2 maybe charged alone. To send the 2 again" in err
+    assert "2 uncertain (sent, no usable response). Details: out/failed.jsonl" in err
+    assert "The same command does not send the 2 uncertain. To send the 2 again" in err
     assert "3 not sent: the same command goes on." in err
     assert len(left()) == 2
     assert Path("gallery.html").read_text().count("<article") == 2

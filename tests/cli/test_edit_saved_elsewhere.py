@@ -402,7 +402,7 @@ class TestTheNextRunAfterAFullDisk:
             where = ", ".join(self.places)
             assert f"otter: paid and saved elsewhere: paid before; its pictures are in {where}." in again.err
             assert "1 paid and saved elsewhere. Details: out/failed.jsonl" in again.err
-            assert "maybe charged" not in again.err
+            assert "uncertain" not in again.err
             assert "--on-uncertain retry" not in again.err
             line = json.loads(Path("out/failed.jsonl").read_text())
             assert (line["files"], line["status"], line["error"]["code"]) == (

@@ -76,7 +76,7 @@ def test_an_edit_that_did_not_go_well_is_told_with_its_reason() -> None:
     lost = EditOutcome(
         edit=EDIT, id="b", status="uncertain", problem=Problem(type="ChargeUnknownError", message="lost")
     )
-    assert line_of(lost) == "b: maybe charged: lost"
+    assert line_of(lost) == "b: uncertain: lost"
     assert line_of(EditOutcome(edit=EDIT, id="b", status="failed")) == "b: failed: "
     assert record_of(lost)["error"] == {
         "type": "ChargeUnknownError",
@@ -132,13 +132,13 @@ def test_a_summary_counts_and_says_how_to_go_on() -> None:
     assert summary(ended, moment, details="out/failed.jsonl").splitlines() == [
         (
             "49,873 done, 112 refused (97 moderation, 15 before sending), 11 failed, "
-            "4 maybe charged (sent, no usable response). Details: out/failed.jsonl"
+            "4 uncertain (sent, no usable response). Details: out/failed.jsonl"
         ),
         "  49,873 images, 1,000,000 tokens, in 10 min (4987 images a minute).",
         "  Nothing was paid for the 11 that failed: the same command sends them again.",
         "  Whether they were paid: look at the account's usage page.",
         (
-            "  The same command leaves the 4 maybe charged alone. "
+            "  The same command does not send the 4 uncertain. "
             "To send the 4 again (may be paid twice): add --only uncertain --on-uncertain retry"
         ),
     ]
@@ -208,9 +208,9 @@ def test_what_a_signal_is_answered_says_what_is_at_stake() -> None:
     assert stopping(1, 120).startswith("Stopping: nothing new is sent. 1 edit in flight, which may be paid")
     assert "up to 1.5 s" in stopping(4, 1.5)
     assert stopping(1, 120).endswith(
-        "waiting for it, up to 120 s. Ctrl-C again stops at once, and leaves it as maybe charged."
+        "waiting for it, up to 120 s. Ctrl-C again stops at once, and leaves it uncertain."
     )
-    assert stopping(4, 1.5).endswith("Ctrl-C again stops at once, and leaves them as maybe charged.")
+    assert stopping(4, 1.5).endswith("Ctrl-C again stops at once, and leaves them uncertain.")
 
 
 def forecast(plan: EditPlan | None, problems: Summary, **known: Any) -> Forecast:
@@ -231,7 +231,7 @@ def test_a_plan_without_a_rate_says_how_to_get_an_estimate() -> None:
     plan = EditPlan(to_send=1200, done=0, uncertain=1, refused=2, problems=(), input_images=2400, minutes=None)
     problems = Summary(Counter(malformed=4, gone=1))
     assert plan_lines(plan, forecast(plan, problems, not_pictures=2)).splitlines() == [
-        "1,200 to send, 2 refused before, 1 maybe charged, 1 paid, but pictures are gone, 4 malformed.",
+        "1,200 to send, 2 refused before, 1 uncertain, 1 paid, but pictures are gone, 4 malformed.",
         "They count as 2,400 images against the rate limit: pictures, times n.",
         "For an estimate of the time, give your rate limit with --images-per-minute N.",
         "Left out: 2 files that are not pictures.",

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import shlex
+from itertools import chain
 from pathlib import Path
 
 import pytest
 
+from asyncsdk.cli.help import EXAMPLES
 from asyncsdk.server import Fault, LocalServer
 from tests.cli.support import Run
 from tests.postgres.server import PostgresServer
@@ -48,6 +51,22 @@ def test_the_same_command_pays_each_once_and_the_ledger_is_shown(
     ]  # fmt: skip
     assert CANARY not in run("ledger", "export").out
     assert not Path("out/failed.jsonl").exists()
+
+
+def test_a_ledger_that_only_the_command_names_is_in_the_commands_that_it_says_without_a_password(
+    run: Run, server: LocalServer, photos: Path, database_url: str, environment: pytest.MonkeyPatch
+) -> None:
+    server.inject(Fault("edit", "answer", at="done", status=504))
+    scheme, _, rest = database_url.partition("://")
+    login, _, where = rest.rpartition("@")
+    user, _, password = login.partition(":")
+    ran = run("edit-many", str(photos), "-p", "x", *OPTIONS, "--ledger", database_url)
+    place = f"{scheme}://{user}@{where}"
+    assert f"Details: asyncsdk ledger failed {place}, asyncsdk ledger uncertain {place}\n" in f"{ran.err}\n"
+    assert password
+    assert password not in ran.err
+    environment.setenv("PGPASSWORD", password)
+    assert run("ledger", "uncertain", place, "--quiet").out.split() == ["a"]
 
 
 def test_what_may_be_paid_is_listed_and_released_by_a_person(
@@ -247,3 +266,38 @@ def test_a_pool_is_named_and_needs_the_shared_ledger(run: Run, server: LocalServ
     ran = run(*command, "--rate-pool", f"sk-{CANARY}")
     assert ran.code == 2
     assert CANARY not in ran.err
+
+
+def test_a_ledger_is_named_by_its_place_alone_as_the_examples_do(run: Run, server: LocalServer, photos: Path) -> None:
+    run("edit-many", str(photos), "-p", "x", *OPTIONS)
+    ours = [
+        words for words in map(shlex.split, chain(*EXAMPLES.values())) if words[1:2] == ["ledger"] and "out/" in words
+    ]
+    assert {words[2] for words in ours} == {"show", "failed", "uncertain", "export", "copy"}
+    for words in ours:
+        if words[2] != "copy":
+            assert run(*words[1:]).code == 0
+    assert run("ledger", "show", "out").out == run("ledger", "show", "out/.asyncsdk").out
+    both = run("ledger", "show", f"postgresql://u:{CANARY}@h/edits", "--ledger", "out")
+    assert (both.code, "both name a ledger. Give one of them." in both.err, CANARY in both.err) == (2, True, False)
+
+
+def test_a_folder_of_pictures_that_is_called_ledger_is_not_taken_for_the_ledger(
+    run: Run, server: LocalServer, photos: Path
+) -> None:
+    photos.rename("ledger")
+    Path("photos").mkdir()
+    Path("ledger").rename("photos/ledger")
+    run("edit-many", "photos", "-p", "x", *OPTIONS)
+    assert Path("out/ledger/a.png").exists()
+    for place in ("out", "out/.asyncsdk"):
+        assert run("ledger", "show", place).out.startswith("done: 3\n")
+
+
+def test_a_ledger_in_a_database_is_named_by_its_place_alone(
+    run: Run, server: LocalServer, photos: Path, database_url: str
+) -> None:
+    run("edit-many", str(photos), "-p", "x", *OPTIONS, "--ledger", database_url)
+    assert run("ledger", "show", database_url).out.startswith("done: 3\n")
+    assert len(run("ledger", "export", database_url).out.splitlines()) == 3
+    assert run("ledger", "accept", database_url).code == 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from asyncsdk.api import ImageRef
 from asyncsdk.cli.edits.job_fields import IGNORED, PICTURES, REFERENCES, VALUES, job_schema
-from asyncsdk.cli.edits.job_file import Place, checked
+from asyncsdk.cli.edits.job_file import Place, checked, read_jobs
 from asyncsdk.cli.edits.job_text import BadRow
 from asyncsdk.cli.schema import schema_for
 from asyncsdk.cli.uploads.records import uploaded
-from asyncsdk.images.edit import EDIT_FIELDS
+from asyncsdk.errors import InvalidEditError
+from asyncsdk.images.check import LONGEST_URL, check, refusal_of_fields
+from asyncsdk.images.edit import EDIT_FIELDS, ImageEdit
 from asyncsdk.models import File, Upload, from_json
 from asyncsdk.uploads.job import UploadResult
 from tests.cli.support import MakeFile, Run
@@ -25,7 +30,7 @@ from tests.stories.pictures import photo
 JOB = Draft202012Validator(job_schema())
 PLACE = Place(Path("/jobs"), lambda _: True)
 TEXTS = st.text(max_size=3) | st.sampled_from(["", "data:,x", "data", "a.png", "\ud800", "a\n", "\ud800\n"])
-PLAIN = st.none() | st.booleans() | st.integers(-3, 20) | st.floats(allow_nan=False, allow_infinity=False) | TEXTS
+PLAIN = st.none() | st.booleans() | st.integers(-3, 120) | st.floats(allow_nan=False, allow_infinity=False) | TEXTS
 REFERENCE = st.dictionaries(st.sampled_from([*REFERENCES, "other"]), PLAIN, max_size=3)
 PICTURE = TEXTS | REFERENCE | PLAIN | st.just({"file_id": "file-1"})
 ANY = PLAIN | st.lists(PICTURE, max_size=3) | REFERENCE
@@ -33,18 +38,63 @@ NAMES = st.sampled_from([*PICTURES, *VALUES, *sorted(IGNORED)]) | st.sampled_fro
 ROWS = st.dictionaries(NAMES, ANY, max_size=4)
 LIKELY = st.fixed_dictionaries(
     {"image": PICTURE | st.lists(PICTURE, max_size=3)},
-    optional={"prompt": TEXTS | PLAIN, "mask": PICTURE, "n": PLAIN, "id": PLAIN, "stream": PLAIN, "svg": ANY},
+    optional={
+        "prompt": TEXTS | PLAIN | st.sampled_from([1000, 1001, 32_000, 32_001]).map("x".__mul__),
+        "model": st.none() | st.sampled_from(["dall-e-2", "gpt-image-2", "other"]),
+        "mask": PICTURE,
+        "n": PLAIN,
+        "id": PLAIN,
+        "stream": PLAIN,
+        "svg": ANY,
+    },
 )
 
 
+BEYOND = re.compile(r"is not a whole number from|characters, and \d+ is the most")
+
+
 def is_taken(row: dict[str, Any]) -> bool:
-    """By the check of a run that has a `--prompt`."""
-    return not isinstance(checked(row, line=1, place=PLACE, defaults={"prompt": "x"}), BadRow)
+    """By the check of a run that has a `--prompt`, and by the bounds that the check of its edit has."""
+    if isinstance(checked(row, line=1, place=PLACE, defaults={"prompt": "x"}), BadRow):
+        return False
+    [edit] = read_jobs(json.dumps(row).encode(), suffix=".jsonl", place=PLACE, defaults={"prompt": "x"})
+    return not BEYOND.search(str(refusal_of_fields(edit)))
 
 
 @given(ROWS | LIKELY | st.builds(lambda one, two: one | two, LIKELY, ROWS))
 def test_the_schema_of_a_job_takes_what_the_check_takes_and_nothing_else(row: dict[str, Any]) -> None:
     assert JOB.is_valid(row) == is_taken(row), [error.message for error in JOB.iter_errors(row)]
+
+
+@pytest.mark.parametrize("name", [name for name, about in EDIT_FIELDS.items() if about.allowed])
+def test_each_number_has_the_bounds_in_the_schema_that_the_check_has(name: str) -> None:
+    low, high = EDIT_FIELDS[name].allowed or (0, 0)
+    for value in (low - 1, low, high, high + 1):
+        row = {"image": "a.png", name: value}
+        assert JOB.is_valid(row) == is_taken(row) == (low <= value <= high)
+
+
+@pytest.mark.parametrize(("model", "most"), [(None, 16), ("gpt-image-2", 16), ("dall-e-2", 1)])
+def test_the_most_pictures_are_in_the_schema_as_the_check_has_them(model: str | None, most: int) -> None:
+    for number in (most, most + 1):
+        pictures = [ImageRef(file_id="file-1")] * number
+        row = {"image": [{"file_id": "file-1"}] * number, "model": model}
+        edit = ImageEdit(image=pictures, prompt="x", model=model)
+        assert JOB.is_valid(row) == (number == most)
+        with nullcontext() if number == most else pytest.raises(InvalidEditError, match=f"takes {most} at most"):
+            check(edit, pictures)
+
+
+def test_the_longest_url_of_a_picture_is_in_the_schema_as_the_check_has_it() -> None:
+    url = "https://h/".ljust(LONGEST_URL, "x")
+    for longer, is_valid in ((url, True), (f"{url}x", False)):
+        reference = ImageRef(image_url=longer)
+        for name in PICTURES:
+            assert JOB.is_valid({"image": "a.png", name: {"image_url": longer}}) == is_valid
+            mask, markup = (reference if each == name else None for each in ("mask", "markup"))
+            pictures = [reference if name == "image" else ImageRef(file_id="file-1")]
+            with nullcontext() if is_valid else pytest.raises(InvalidEditError, match=f"{LONGEST_URL} is the most"):
+                check(ImageEdit(image=pictures, prompt="x"), pictures, mask, markup)
 
 
 @pytest.mark.parametrize("name", VALUES)

@@ -30,7 +30,7 @@ def test_a_directory_gives_its_pictures_in_order_with_their_paths_as_names(tmp_p
 
 @pytest.mark.parametrize("out", [".", "..", "photos", "elsewhere"])
 def test_only_pictures_in_the_directory_of_results_are_left_out(tmp_path: Path, out: str) -> None:
-    fill(tmp_path / "photos", "a.png")
+    fill(tmp_path / "photos", "a.JPG")  # whose result has another name
     assert ids(tmp_path / "photos", out=tmp_path / out) == ["a"]
 
 

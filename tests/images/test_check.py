@@ -113,7 +113,9 @@ def test_a_mask_is_a_png_with_alpha_of_the_first_pictures_size(name: str) -> Non
 def test_references_are_only_counted() -> None:
     assert judge(ImageRef(file_id="file-1")) == ""
     assert judge(ImageRef(file_id="file-1"), mask=ImageRef(file_id="file-2")) == ""
-    assert f"{LONGEST_URL} is the most" in judge(ImageRef(image_url="data:" + "x" * LONGEST_URL))
+    long = ImageRef(image_url="data:" + "x" * LONGEST_URL)
+    for wrong in (judge(long), judge(mask=long), judge(ImageRef(file_id="file-1"), markup=long)):
+        assert f"{LONGEST_URL} is the most" in wrong
 
 
 def test_all_that_is_wrong_is_told_at_once() -> None:

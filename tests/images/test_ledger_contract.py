@@ -38,14 +38,14 @@ class Opened:
     ledger: Ledger
     item: Callable[[str], str]
 
-    async def begin(self, name: str, n: int = 1) -> str:
-        """Write down that an edit of this id is about to be sent. Returns its item."""
+    async def begin(self, name: str, n: int = 1, cost: int | None = None) -> str:
+        """Write down that an edit of this id, which costs `cost` at most, is about to be sent. Returns its item."""
         item = self.item(name)
         if isinstance(self.ledger, SharedLedger):
             seen = await self.ledger.look([item])
-            await self.ledger.claim([Wanted(item, name, seen.get(item))], max_edits=None, max_tokens=None)
+            await self.ledger.claim([Wanted(item, name, seen.get(item), cost)], max_edits=None, max_tokens=None)
             self.ledger.claims[item].n = n
-        await self.ledger.intend(item, id=name, n=n, source="here")
+        await self.ledger.intend(item, id=name, n=n, source="here", cost=cost)
         return item
 
     async def statuses(self, *names: str) -> list[str]:
@@ -58,6 +58,14 @@ class Opened:
             return granted.spent.edits, granted.spent.tokens
         spent: Any = self.ledger.spent  # type: ignore[attr-defined]  # the one in files
         return spent.edits, spent.tokens
+
+    async def costs(self, url: str) -> tuple[int, int, int]:
+        """What all costs, what of it is paid, and what may be."""
+        if url:
+            shown = await PostgresLedger(url).show() or {}
+            return shown["cost"], shown["cost_paid"], shown["cost_possible"]
+        ledger: Any = self.ledger
+        return ledger.spent.cost, ledger.index.costs.cost_paid, ledger.index.costs.cost_possible
 
 
 Open = Callable[[], AbstractAsyncContextManager[Opened]]
@@ -106,6 +114,25 @@ async def test_what_is_or_may_be_paid_counts(opening: Open) -> None:
         assert await run.spent == (2, 5)
         await run.ledger.end(await run.begin("failed"), "done", id="failed", usage=USAGE)
         assert await run.spent == (3, 10)
+
+
+async def test_what_is_paid_and_what_may_be_are_two_sums_also_of_edits_that_are_sent_again(
+    opening: Open, request: pytest.FixtureRequest
+) -> None:
+    url = request.getfixturevalue("database_url") if "[postgres]" in request.node.name else ""
+    async with opening() as run:
+        for name in ("done", "sent again"):
+            await run.ledger.end(await run.begin(name, cost=60), "done", id=name, usage=USAGE, cost=50)
+        await run.ledger.end(await run.begin("lost", cost=70), "uncertain", id="lost")
+        await run.ledger.end(await run.begin("kept", cost=60), "uncertain", id="kept", usage=USAGE, cost=40)
+        await run.ledger.end(await run.begin("failed", cost=60), "failed", id="failed")
+        assert await run.costs(url) == (210, 140, 70)
+        item = await run.begin("sent again", cost=80)
+        assert await run.costs(url) == (290, 140, 150), "what is in flight, beside what it was paid for before"
+        await run.ledger.end(item, "done", id="sent again", usage=USAGE, cost=55)
+        assert await run.costs(url) == (265, 145, 70), "the time before is in neither"
+    async with opening() as run:
+        assert await run.costs(url) == (265, 145, 70)
 
 
 async def test_an_edit_that_was_surely_not_done_is_sent_again(opening: Open) -> None:

@@ -22,6 +22,7 @@ from asyncsdk.images.names import (
     stem_problem,
     stems,
     suffix_of,
+    why_refused,
 )
 from tests.stories.pictures import png
 
@@ -90,6 +91,21 @@ def test_a_name_that_is_too_long_is_cut_and_stays_apart_from_others() -> None:
 def test_a_name_that_leads_elsewhere_or_nowhere_is_refused(name: str) -> None:
     assert stem_problem(name) is not None
     assert "Nothing was sent" in (Names().reserve(name, 1, 1) or "")
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("../a", "with an id that leads out of the directory"),
+        ("/etc/passwd", "with an id that leads out of the directory"),
+        ("a//b", "with an id that leads nowhere"),
+        (".asyncsdk/x", "with an id that is kept for the ledger"),
+        ("/".join(["x" * 100] * 11), "with an id that is too long"),
+        ("fine", "as another"),
+    ],
+)
+def test_what_is_wrong_with_a_name_is_said_in_its_own_words(name: str, reason: str) -> None:
+    assert why_refused(name, "as another") == reason
 
 
 @given(st.text(max_size=30))

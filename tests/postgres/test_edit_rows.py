@@ -248,6 +248,12 @@ class BothSides:
             assert tried is None or float(there[name]) == pytest.approx(self.now - tried, abs=25.0)
         [spent] = await self.connection.fetch("select coalesce(sum(cost), 0) as n from asyncsdk.ledger_worker")
         assert spent["n"] == self.cost
+        [got] = await self.connection.fetch(statement("ledger_show"))
+        shown = json.loads(got["shown"])
+        parts = shown["cost_paid"], shown["cost_possible"]
+        assert (min(parts) >= 0, sum(parts) <= shown["cost"]) == (True, True), "no sending is in two sums"
+        if self.row.status == "uncertain" or (self.row.phase is not None and not self.row.asks):
+            assert shown["cost_possible"] >= ((self.row.cost if self.row.phase is None else self.row.new_cost) or 0)
 
 
 @pytest.mark.parametrize("part", range(2))

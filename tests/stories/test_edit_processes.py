@@ -101,7 +101,7 @@ async def test_the_second_interrupt_leaves_at_once_and_what_is_in_flight_is_unce
         async with asyncio.timeout(5):
             _, said = await process.communicate()
         assert process.returncode == 130
-        assert b"4 maybe charged" in said
+        assert b"4 uncertain" in said
     async with LocalServer(tmp_path / "server2") as server:
         found = await records_of(await start(server, jobs))
     assert Counter(str(record["status"]) for record in found) == {"uncertain": 4, "done": JOBS - 4}

@@ -62,7 +62,7 @@ class RunView:
 
 
 def of_whole(moment: Moment) -> list[str]:
-    """How far all copies are: `4 copies: 5,210 done`, `3 maybe charged`, `32 with other copies`, `54,763 waiting`.
+    """How far all copies are: `4 copies: 5,210 done`, `3 uncertain`, `32 with other copies`, `54,763 waiting`.
 
     Edits in batches are nobody's: whichever copy sees their batch end records them.
     """

@@ -13,12 +13,15 @@ if TYPE_CHECKING:
 MOST_NAMED = 5
 
 
-def cost_lines(plan: EditPlan) -> list[str]:
+def cost_lines(plan: EditPlan, *, in_batches: bool = False) -> list[str]:
     """What it will cost: `It costs about $310 to $340, as a batch half (prices of 2026-11-29).`; what has no price."""
     lines = []
     if plan.cost is not None:
         read = "" if plan.prices is None else f" (prices of {plan.prices.read})"
-        lines.append(f"It costs {plan.cost}, {_as_batch(plan)}{read}.")
+        lines.append(f"It costs {_in_batches(plan) if in_batches else f'{plan.cost}, {_as_batch(plan)}'}{read}.")
+    if plan.left_to_server:
+        options = " and ".join(f"--{name}" for name in plan.left_to_server)
+        lines.append(f"Give {options} for a narrower range: else all that the server may choose counts.")
     if plan.unpriced:
         names = [name or "that which the server chooses" for name in plan.unpriced_models[:MOST_NAMED]]
         has = "has" if plan.unpriced == 1 else "have"
@@ -35,6 +38,13 @@ def _as_batch(plan: EditPlan) -> str:
     return "as a batch half" if plan.batch_cost == plan.cost.times(0.5) else f"as a batch {plan.batch_cost}"
 
 
+def _in_batches(plan: EditPlan) -> str:
+    if plan.batch_cost is None or plan.cost is None:
+        return f"{plan.cost} directly; as a batch that is not known"
+    is_half = plan.batch_cost == plan.cost.times(0.5)
+    return f"{plan.batch_cost} in batches, {'twice that directly' if is_half else f'directly {plan.cost}'}"
+
+
 def spent(dollars: float, unpriced: int, prices: str | None) -> list[str]:
     """What a run cost: `It cost $12.40 by the prices of 2026-11-29.`; tokens without a price are named."""
     rest = f"{unpriced:,} tokens have no known price"
@@ -45,6 +55,15 @@ def spent(dollars: float, unpriced: int, prices: str | None) -> list[str]:
 
 
 def spent_in(ledger: Mapping[str, Any]) -> str:
-    """What a ledger counts: `, $12.40`; what may be paid counts with the most that it may cost."""
-    amount = f", {shown(ledger['cost'], up=True)}" if ledger["cost"] else ""
-    return amount + (f", {ledger['unpriced']:,} tokens of them without a known price" if ledger["unpriced"] else "")
+    """What a ledger counts: `: $12.40 paid, and up to $0.21 for what is uncertain, in flight or in batches`."""
+    unpriced = f", {ledger['unpriced']:,} tokens of them without a known price" if ledger["unpriced"] else ""
+    if not ledger["cost"]:
+        return unpriced
+    paid, possible = ledger["cost_paid"], ledger["cost_possible"]
+    earlier = max(0, ledger["cost"] - paid - possible)
+    amounts = [
+        f"{shown(paid)} paid",
+        *([f"up to {shown(possible, up=True)} for what is uncertain, in flight or in batches"] if possible else []),
+        *([f"up to {shown(earlier, up=True)} for earlier tries"] if earlier else []),
+    ]
+    return f"{unpriced}: {', and '.join(amounts)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +13,7 @@ from cyclopts import Parameter
 from asyncsdk.cli.edits.messages import about_scripts, tokens_of
 from asyncsdk.cli.edits.options import EditOptions
 from asyncsdk.cli.edits.typed import as_typed
-from asyncsdk.cli.options import Connection, Output
+from asyncsdk.cli.options import Connection, Output, ShownAs
 from asyncsdk.cli.output import Out, complain
 from asyncsdk.cli.signals import Stop
 from asyncsdk.cli.unread import unread_source
@@ -42,9 +42,11 @@ class LastWords:
 
     result: EditResult | None = None
     failure: Exception | None = None
+    aside: Callable[[], None] = lambda: None
 
     def say(self) -> None:
         """Print it."""
+        self.aside()
         if self.result is None and self.failure is None:
             complain(STOPPED)
         elif self.failure is not None:
@@ -74,13 +76,16 @@ async def edit(
     options: EditOptions = EditOptions(),  # noqa: B008 - frozen
     connection: Connection = Connection(),  # noqa: B008 - frozen
     output: Output = Output(),  # noqa: B008 - frozen
+    progress: ShownAs = "auto",
     stop: Annotated[Stop, Parameter(parse=False)],
 ) -> int:
     """Send one edit. What goes wrong is a record with --json, and is raised to be reported."""
     from asyncsdk.cli.connect import open_client
+    from asyncsdk.cli.display import choose
     from asyncsdk.cli.edits.advice import advice_on
     from asyncsdk.cli.edits.records import record, record_of_error
     from asyncsdk.cli.edits.rescue import LEAVE_SECONDS, keep_what_came, save
+    from asyncsdk.cli.edits.waiting import WaitingView
     from asyncsdk.images.bulk.intake import read_and_check
     from asyncsdk.images.edit import file_name
     from asyncsdk.images.editor import ImageEditor
@@ -97,7 +102,10 @@ async def edit(
         async with open_client(connection) as client:
             await check_place(place, wanted.n or 1, overwrite=overwrite)
             stop.at_the_end(last_words.say)
-            result = await ImageEditor(client, remote_options=stores).edit(wanted)
+            view = WaitingView(file_name(images[0]) or name)
+            with choose(progress, view, quiet=output.quiet, verbose=output.verbose, is_brief=True) as display:
+                last_words.aside = display.aside
+                result = await ImageEditor(client, remote_options=stores).edit(wanted)
             last_words.result, stop.patience = result, LEAVE_SECONDS
             saved = await save(result, out, name, stop, overwrite=overwrite)
     except ChargeUnknownError as error:

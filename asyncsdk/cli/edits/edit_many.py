@@ -315,7 +315,7 @@ class BulkEditing:
 
     async def _save_left(self) -> str | None:
         if self.place.shared is not None:  # each copy would write its own; the ledger has those of all
-            return "asyncsdk ledger failed, asyncsdk ledger uncertain" if self.report.left else None
+            return self.place.commands_of_left if self.report.left else None
         try:
             path, earlier = await self.report.save_left(self.place.records, again=self._again)
         except (OSError, ValueError) as error:

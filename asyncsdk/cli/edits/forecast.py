@@ -69,7 +69,7 @@ def plan_lines(plan: EditPlan, forecast: Forecast, *, images_per_minute: float |
         lines.append(_as_batches(forecast.batches, plan.sent))
     elif plan.input_images != plan.sent:
         lines.append(f"They count as {plan.input_images:,} images against the rate limit: pictures, times n.")
-    lines += cost_lines(plan)
+    lines += cost_lines(plan, in_batches=forecast.batches is not None)
     lines += _remarks(plan, forecast)
     if plan.sent and images_per_minute is None and forecast.batches is None:
         lines.append("For an estimate of the time, give your rate limit with --images-per-minute N.")
@@ -86,7 +86,7 @@ def question(forecast: Forecast) -> str:
         held = f" ({forecast.limit} holds {plan.held_back:,} back)" if plan.held_back else ""
         not_sent = ", ".join(_not_sent(plan, forecast))
         first = f"{amount}{held}.{f' Not sent: {not_sent}.' if not_sent else ''}"
-        rest += [*cost_lines(plan), *_remarks(plan, forecast)]
+        rest += [*cost_lines(plan, in_batches=forecast.batches is not None), *_remarks(plan, forecast)]
     return "\n  ".join([first, *rest, _CONTINUE]) if rest else f"{first} {_CONTINUE}"
 
 
@@ -106,7 +106,7 @@ def _amount(edits: int, pictures: int) -> str:
 
 def _not_sent(plan: EditPlan, forecast: Forecast) -> list[str]:
     problems = forecast.problems
-    before = {"in batches": plan.batched, "refused before": plan.refused, "maybe charged": plan.uncertain}
+    before = {"in batches": plan.batched, "refused before": plan.refused, "uncertain": plan.uncertain}
     return [
         *counted({"skipped": plan.done}, {"skipped": replaced_since(plan.replaced, forecast.replaced)}),
         *(f"{count:,} {words}" for words, count in before.items() if count),

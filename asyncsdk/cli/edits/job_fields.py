@@ -1,4 +1,7 @@
-"""The fields of a job row, each with what it may be: from this come the check of a row and its JSON Schema (pure)."""
+"""The fields of a job row, each with what it may be: from this come the check of a row and its JSON Schema (pure).
+
+The bounds in the schema are those that the check of the edit has. A row beyond them is an edit, which is refused.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, field, frozen
 
 from asyncsdk.api import ImageFile
 from asyncsdk.cli.json_schema import DIALECT
-from asyncsdk.images.edit import EDIT_FIELDS
+from asyncsdk.images.check import LONGEST_URL, SMALLEST_MODEL, UNNAMED, Family, family_of
+from asyncsdk.images.edit import EDIT_FIELDS, EditField
 
 IGNORED = frozenset({"status", "error", "files"})  # what `failed.jsonl` has besides the fields of an edit
 OVERLAYS = tuple(name for name, about in EDIT_FIELDS.items() if about.kind is ImageFile and name != "image")
@@ -29,12 +33,14 @@ class JobValue:
         types: Its types in Python, by their names in JSON.
         is_text: Whether half a character is refused: names of files may have such.
         may_be_empty: Whether an empty text is one; else the field counts as missing.
+        bounds: What is refused of these with the edit, in the words of JSON Schema.
     """
 
     word: str
     types: Mapping[str, type]
     is_text: bool = False
     may_be_empty: bool = True
+    bounds: Mapping[str, int] = field(factory=dict)
 
     def misfit(self, name: str, value: Any) -> str | None:
         """What is wrong with the value of the field `name`; None if nothing is."""
@@ -48,9 +54,21 @@ class JobValue:
     def schema(self) -> dict[str, Any]:
         """The same as a JSON Schema."""
         pattern = {"pattern": _WHOLE_CHARACTERS.pattern} if self.is_text else {}
-        return {"type": [*self.types, "null"], **pattern, **({} if self.may_be_empty else {"minLength": 1})}
+        least = {} if self.may_be_empty else {"minLength": 1}
+        return {"type": [*self.types, "null"], **pattern, **least, **self.bounds}
 
 
+def _bounded(value: JobValue, about: EditField) -> JobValue:
+    """The same within what is allowed for the field of an edit."""
+    return value if about.allowed is None else evolve(value, bounds=dict(zip(_ENDS, about.allowed, strict=True)))
+
+
+def _of_family(family: Family) -> dict[str, dict[str, Any]]:
+    """The bounds that hang on the model."""
+    return {"prompt": {"maxLength": family.prompt}, "image": {"maxItems": family.pictures}}
+
+
+_ENDS = ("minimum", "maximum")
 _OF_KIND: Mapping[type, JobValue] = {
     int: JobValue("a whole number", {"integer": int}),
     bool: JobValue("true or false", {"boolean": bool}),
@@ -58,12 +76,12 @@ _OF_KIND: Mapping[type, JobValue] = {
     str: JobValue("text", {"string": str}, is_text=True),
 }
 _OF_FIELD = {
-    "prompt": JobValue("text", {"string": str}, is_text=True, may_be_empty=False),
+    "prompt": JobValue("text", {"string": str}, is_text=True, may_be_empty=False, bounds=_of_family(UNNAMED)["prompt"]),
     "id": JobValue("text", {"string": str, "integer": int}),
 }
 PICTURES = ("image", *OVERLAYS)
 VALUES: Mapping[str, JobValue] = {
-    name: _OF_FIELD.get(name) or _OF_KIND[about.kind]
+    name: _OF_FIELD.get(name) or _bounded(_OF_KIND[about.kind], about)
     for name, about in EDIT_FIELDS.items()
     if about.in_job_file and name not in PICTURES
 }
@@ -97,7 +115,7 @@ def job_schema() -> dict[str, Any]:
     """The JSON Schema of a row. The prompt is not required: `--prompt` may give it to rows without one."""
     overlay = {"anyOf": [_PICTURE, {"type": "null"}]}
     properties: dict[str, dict[str, Any]] = {
-        "image": {"anyOf": [_PICTURE, {"type": "array", "items": _PICTURE, "minItems": 1}]},
+        "image": {"anyOf": [_PICTURE, _PICTURES]},
         **dict.fromkeys(OVERLAYS, overlay),
         **{name: value.schema for name, value in VALUES.items()},
         **{name: {} for name in sorted(IGNORED)},
@@ -109,18 +127,22 @@ def job_schema() -> dict[str, Any]:
         "type": "object",
         "properties": {name: schema | _description(name) for name, schema in properties.items()},
         "required": ["image"],
+        "if": {"properties": {"model": {"const": SMALLEST_MODEL}}, "required": ["model"]},
+        "then": {"properties": _of_family(family_of(SMALLEST_MODEL))},
         "additionalProperties": {"type": "null", **_UNKNOWN},
         "$defs": {"picture": _PICTURE_SCHEMA},
     }
 
 
 _PICTURE = {"$ref": "#/$defs/picture"}
+_PICTURES = {"type": "array", "items": _PICTURE, "minItems": 1, **_of_family(UNNAMED)["image"]}
+_REFERENCE = {"type": ["string", "null"], "minLength": 1}
 _PICTURE_SCHEMA: Mapping[str, Any] = {
     "anyOf": [
         {"type": "string", "minLength": 1, "pattern": f"^(?!{_DATA})"},
         {
             "type": "object",
-            "properties": {name: {"type": ["string", "null"], "minLength": 1} for name in REFERENCES},
+            "properties": {"file_id": _REFERENCE, "image_url": {**_REFERENCE, "maxLength": LONGEST_URL}},
             "additionalProperties": False,
             "oneOf": [{"required": [name], "properties": {name: {"type": "string"}}} for name in REFERENCES],
         },

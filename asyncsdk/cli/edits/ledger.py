@@ -26,27 +26,29 @@ if TYPE_CHECKING:
 
 app = App(name="ledger")
 
-LedgerName = Annotated[
-    str | None,
-    Parameter(
-        name="--ledger",
-        metavar="DIR|postgresql://…",
-        help="The ledger: a directory such as out/.asyncsdk, or a database; else ASYNCSDK_LEDGER.",
-    ),
-]
+_HELP = "The ledger: the directory of the pictures or its .asyncsdk, or a database; else ASYNCSDK_LEDGER."
+LedgerName = Annotated[str | None, Parameter(name="--ledger", metavar="DIR|postgresql://…", help=_HELP)]
+LedgerPlace = Annotated[str | None, Parameter(name="LEDGER", metavar="DIR|postgresql://…", help=_HELP)]
+LedgerOption = Annotated[str | None, Parameter(name="--ledger", metavar="DIR|postgresql://…", help="Same as LEDGER.")]
 
 
-@app.command
-async def show(*, ledger: LedgerName = None, output: Output = Output()) -> int:  # noqa: B008 - frozen
+@app.command(usage="Usage: asyncsdk ledger show [OPTIONS] [DIR|postgresql://…]")
+async def show(
+    place: LedgerPlace = None,
+    /,
+    *,
+    ledger: LedgerOption = None,
+    output: Output = Output(),  # noqa: B008 - frozen
+) -> int:
     """Show how many edits there are of each state, what counts, and who works at it now."""
-    chosen = _chosen(ledger)
+    chosen = _chosen(_one_of(place, ledger))
     if isinstance(chosen, Path):
         from asyncsdk.images.bulk.policy import status_of_state
         from asyncsdk.images.ledger.file import load_ledger
 
         known = await load_ledger(chosen)
         states = dict(Counter(status_of_state(state) for _, state in known.index.states.items()))
-        shown: dict[str, Any] | None = {"states": states, **asdict(known.spent)}
+        shown: dict[str, Any] | None = {"states": states, **asdict(known.spent), **asdict(known.index.costs)}
     else:
         shown = await chosen.show()
     if shown is None:
@@ -54,7 +56,7 @@ async def show(*, ledger: LedgerName = None, output: Output = Output()) -> int: 
         return Exit.DONE
     lines = [f"{state}: {number:,}" for state, number in sorted(shown["states"].items())]
     lines.append(f"sent so far: {shown['edits']:,} edits, {shown['tokens']:,} tokens{spent_in(shown)}")
-    shown |= {"cost": shown["cost"] / NANOS}
+    shown |= {name: shown[name] / NANOS for name in ("cost", "cost_paid", "cost_possible")}
     if shown.get("late"):
         lines.append(f"with an answer that came late: {shown['late']:,}")
     lines += [f"at work: process {worker['pid']} on {worker['host']}" for worker in shown.get("workers", ())]
@@ -69,27 +71,39 @@ async def show(*, ledger: LedgerName = None, output: Output = Output()) -> int: 
     return Exit.DONE
 
 
-@app.command
-async def failed(*, ledger: LedgerName = None, output: Output = Output()) -> int:  # noqa: B008 - frozen
+@app.command(usage="Usage: asyncsdk ledger failed [OPTIONS] [DIR|postgresql://…]")
+async def failed(
+    place: LedgerPlace = None,
+    /,
+    *,
+    ledger: LedgerOption = None,
+    output: Output = Output(),  # noqa: B008 - frozen
+) -> int:
     """List the edits that failed or were refused, with the reason; nothing was paid for them."""
-    return await _list(ledger, output, ("failed", "refused"))
+    return await _list(_one_of(place, ledger), output, ("failed", "refused"))
 
 
-@app.command
-async def uncertain(*, ledger: LedgerName = None, output: Output = Output()) -> int:  # noqa: B008 - frozen
-    """List the edits that may be paid, and whose answer did not come."""
-    return await _list(ledger, output, ("uncertain",))
+@app.command(usage="Usage: asyncsdk ledger uncertain [OPTIONS] [DIR|postgresql://…]")
+async def uncertain(
+    place: LedgerPlace = None,
+    /,
+    *,
+    ledger: LedgerOption = None,
+    output: Output = Output(),  # noqa: B008 - frozen
+) -> int:
+    """List the uncertain edits: each was sent and no answer came, so it may be paid."""
+    return await _list(_one_of(place, ledger), output, ("uncertain",))
 
 
 @app.command(usage="Usage: asyncsdk ledger release [OPTIONS] (ID... | --all)")
 async def release(
-    *ids: Annotated[str, Parameter(name="ID", help="The ids of edits that may be paid.")],
+    *ids: Annotated[str, Parameter(name="ID", help="The ids of uncertain edits.")],
     every: Annotated[bool, Parameter(name="--all", help="All of them.")] = False,
     force: Annotated[bool, Parameter(help="Also those to which an answer may yet come.")] = False,
     ledger: LedgerName = None,
     output: Output = Output(),  # noqa: B008 - frozen
 ) -> int:
-    """Let the next run send edits again that may be paid: they may be paid twice."""
+    """Let the next run send uncertain edits again: they may be paid twice."""
     from asyncsdk.images.ledger.seen import key_of_id
 
     if bool(ids) == every:
@@ -104,14 +118,14 @@ async def release(
         complain(f"{each}: not before {when}: until then its answer may yet come (--force)")
         out.record({"id": each, "released": False, "from": at})
     if not free and not later:
-        complain("No edit of these may be paid.")
+        complain("No edit of these is uncertain.")
     return Exit.SOME_FAILED if later else Exit.DONE
 
 
-@app.command
-async def export(*, ledger: LedgerName = None) -> int:
+@app.command(usage="Usage: asyncsdk ledger export [OPTIONS] [DIR|postgresql://…]")
+async def export(place: LedgerPlace = None, /, *, ledger: LedgerOption = None) -> int:
     """Write all edits to standard output, a JSON object a line."""
-    async for entry in _entries(_chosen(ledger)):
+    async for entry in _entries(_chosen(_one_of(place, ledger))):
         show_text(json.dumps(entry))
     return Exit.DONE
 
@@ -134,7 +148,7 @@ async def copy(
     to = database_of(ledger_from(target))
     if to is None:
         raise ConfigurationError(f"{target}: a ledger is copied into a database: postgresql://…. Nothing was changed.")
-    copied = await copy_ledger(_chosen(source, "FROM"), to)
+    copied = await copy_ledger(_chosen(source, "FROM "), to)
     lines = [f"{counted(copied.edits, 'edit')} copied to {to.url.place}, and compared there."]
     if not copied.is_new:
         lines = [f"It was copied to {to.url.place} before."]
@@ -153,13 +167,13 @@ async def copy(
     return Exit.DONE
 
 
-@app.command
-async def accept(*, ledger: LedgerName = None) -> int:
+@app.command(usage="Usage: asyncsdk ledger accept [OPTIONS] [DIR|postgresql://…]")
+async def accept(place: LedgerPlace = None, /, *, ledger: LedgerOption = None) -> int:
     """Accept a database that lost what it had acknowledged, or another one in its place: runs go on with it.
 
     What it has lost may be paid again. Compare it with the pictures first.
     """
-    await _database(ledger, "one in a directory has nothing to accept").accept()
+    await _database(_one_of(place, ledger), "one in a directory has nothing to accept").accept()
     complain("Accepted: runs go on with it as it is.")
     return Exit.DONE
 
@@ -213,24 +227,45 @@ async def _in_files(directory: Path, status: str | None) -> AsyncIterator[dict[s
             yield fields | ({} if state.problem is None else {"problem": problem_fields(state.problem)})
 
 
-def _chosen(ledger: str | None, name: str = "--ledger") -> Path | PostgresLedger:
+def _one_of(place: str | None, ledger: str | None) -> str | None:
+    if place is not None and ledger is not None:
+        raise ConfigurationError("LEDGER and --ledger both name a ledger. Give one of them.")
+    return ledger if place is None else place
+
+
+def _chosen(ledger: str | None, name: str = "") -> Path | PostgresLedger:
     from asyncsdk.images.destination import LEDGER
     from asyncsdk.images.ledgers import ledger_from
     from asyncsdk.remote.address import local_directory
 
     chosen = ledger_from(ledger)
     if chosen is None:
-        raise ConfigurationError("name the ledger: --ledger DIR, --ledger postgresql://…, or ASYNCSDK_LEDGER.")
+        raise ConfigurationError(
+            "name the ledger: the directory that the pictures are in, postgresql://…, or ASYNCSDK_LEDGER."
+        )
     if not isinstance(chosen, str | os.PathLike):
         return chosen
     path = local_directory(chosen, LEDGER)
-    if not (path / "ledger").is_dir():
-        raise ConfigurationError(f"{name} {path}: no ledger is there. It is in .asyncsdk, beside the pictures.")
-    return path
+    directory = _ledger_in(path)
+    if directory is None:
+        raise ConfigurationError(f"{name}{path}: no ledger is there. It is in .asyncsdk, beside the pictures.")
+    return directory
+
+
+def _ledger_in(directory: Path) -> Path | None:
+    """The ledger that a directory of this machine is, or that is in it; None if there is none."""
+    from asyncsdk.images.destination import OWN_DIRECTORY
+    from asyncsdk.wal.segments import SEGMENT
+
+    known = [each for each in (directory, directory / OWN_DIRECTORY) if (each / "ledger").is_dir()]
+    for each in known:
+        if any((each / "ledger").glob(f"*{SEGMENT}")):  # a folder of pictures may have the name too
+            return each
+    return known[0] if known else None
 
 
 def _database(ledger: str | None, otherwise: str) -> PostgresLedger:
     chosen = _chosen(ledger)
     if isinstance(chosen, Path):
-        raise ConfigurationError(f"--ledger {chosen}: this is for a ledger in a database; {otherwise}.")
+        raise ConfigurationError(f"{chosen}: this is for a ledger in a database; {otherwise}.")
     return chosen

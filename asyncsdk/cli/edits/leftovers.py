@@ -6,7 +6,9 @@ one that was stopped. A line is of an edit of the run if
 1. both have one id, and the same pictures; the id is enough where the line could not be sent again as it is: its
    pictures are gone, or it was refused and a person, who wrote the id, has corrected it. Of a line that may be paid
    all fields are the same: with another prompt it is another edit in the ledger;
-2. or both are the same in all fields, and the edit only has a name that the program made, such as the number of a line.
+2. or both are the same in all fields, and the edit only has a name that the program made, such as the number of a line;
+3. or both are the same in all fields, and no edit can have the id of the line, such as `../beach`: a person has
+   corrected it.
 
 A line that stays is given another id where an edit of the run has its own: an id in the file is of one edit.
 
@@ -30,7 +32,7 @@ from asyncsdk.cli.edits.messages import SAVED_ELSEWHERE, paid_before
 from asyncsdk.given import shown_as_url
 from asyncsdk.images.destination import NOT_DELIVERED
 from asyncsdk.images.ledger.states import problem_from
-from asyncsdk.images.names import casefolded
+from asyncsdk.images.names import casefolded, safe_name, stem_problem
 from asyncsdk.images.outcome import EditOutcome, Problem
 
 _DIGITS = 8  # of the digest that sets an id apart from another
@@ -57,6 +59,11 @@ class JobLine:
     def name(self) -> str:
         """Its id, as file systems may take it: equal for `a` and `A`."""
         return casefolded(self.job.get("id", ""))
+
+    @property
+    def has_impossible_id(self) -> bool:
+        """Whether no edit can have its id: it was never sent."""
+        return bool(self.job) and stem_problem(safe_name(self.job["id"])) is not None
 
     @property
     def pictures(self) -> str:
@@ -158,7 +165,12 @@ class Leftovers:
             if not edit.is_named and not _is_known(lines_by_name.get(edit.name, _NO_LINE), edit, is_there)
         }
         taken = {*known, *(JobLine(job).name for job in left)}
-        staying = (line for line in others if line.fields not in renamed or not line.job)
+        corrected = {edit.fields for edit in self._edits}
+        staying = (
+            line
+            for line in others
+            if not line.job or line.fields not in (corrected if line.has_impossible_id else renamed)
+        )
         return [(line.apart() if line.job and line.name in taken else line).text for line in staying]
 
 

@@ -28,7 +28,7 @@ _WORDS = {
     "batched": "in batches",
     "refused": "refused",
     "failed": "failed",
-    "uncertain": "maybe charged",
+    "uncertain": "uncertain",
     "unsaved": "paid but not saved",
     "elsewhere": "paid and saved elsewhere",
     "waiting": "paid and not in the bucket yet",
@@ -276,10 +276,9 @@ def stopping(in_flight: int, grace: float) -> str:
     if not in_flight:
         return "Stopping: nothing new is sent, and nothing is in flight."
     edits = units.counted(in_flight, "edit")
-    them = "it" if in_flight == 1 else "them"
     return (
-        f"Stopping: nothing new is sent. {edits} in flight, which may be paid: waiting for {them}, "
-        f"up to {grace:g} s. Ctrl-C again stops at once, and leaves {them} as maybe charged."
+        f"Stopping: nothing new is sent. {edits} in flight, which may be paid: waiting for {them(in_flight)}, "
+        f"up to {grace:g} s. Ctrl-C again stops at once, and leaves {them(in_flight)} uncertain."
     )
 
 
@@ -325,7 +324,7 @@ def _next(tally: Summary, not_sent: int, when: str, add: str) -> list[str]:
         again = f"{when}the same command sends {them(failed)} again."
         lines.append(f"Nothing was paid for the {failed:,} that failed: {again}")
     if uncertain := tally.counts["uncertain"]:
-        alone = f"The same command leaves the {uncertain:,} maybe charged alone. " if add == "add" else ""
+        alone = f"The same command does not send the {uncertain:,} uncertain. " if add == "add" else ""
         lines.append(f"Whether {'it was' if uncertain == 1 else 'they were'} paid: look at the account's usage page.")
         more = f"; that also sends the {saved:,} saved elsewhere" if (saved := tally.counts["elsewhere"]) else ""
         lines.append(f"{alone}To send the {uncertain:,} again (may be paid twice): {add} {_RETRY}{more}")

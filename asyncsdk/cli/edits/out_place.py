@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -9,7 +11,8 @@ from attrs import frozen
 
 from asyncsdk.errors import ConfigurationError
 from asyncsdk.images.destination import OWN_DIRECTORY, REPLACED
-from asyncsdk.images.ledgers import ChosenLedger, database_of, directory_of, ledger_from
+from asyncsdk.images.ledgers import VARIABLE, ChosenLedger, database_of, directory_of, ledger_from
+from asyncsdk.postgres.url import without_password
 from asyncsdk.remote.address import RemoteAddress, local_path, remote_address
 
 if TYPE_CHECKING:
@@ -38,6 +41,17 @@ class OutPlace:
     def shared(self) -> PostgresLedger | None:
         """The ledger, if it is in a database."""
         return database_of(self.ledger)
+
+    @property
+    def commands_of_left(self) -> str:
+        """What lists the edits of a ledger in a database that did not succeed; ASYNCSDK_LEDGER may name it for them.
+
+        A password in it is left out.
+        """
+        assert self.shared is not None  # noqa: S101 - for the type checker
+        url = self.shared.url
+        named = "" if os.environ.get(VARIABLE) == url.dsn else f" {shlex.quote(without_password(url))}"
+        return f"asyncsdk ledger failed{named}, asyncsdk ledger uncertain{named}"
 
     @property
     def replaced(self) -> str:

@@ -32,7 +32,9 @@ from asyncsdk.cli.unread import unread_source
 from asyncsdk.cli.walk import walk, within
 from asyncsdk.errors import ConfigurationError
 from asyncsdk.images.bulk.ids import ComparedEdits, IdProblems, UniqueIds
+from asyncsdk.images.destination import SUFFIXES
 from asyncsdk.images.edit import ImageEdit, address_of
+from asyncsdk.images.names import safe_name
 from asyncsdk.remote.address import RemoteAddress
 
 AnyPath = TypeVar("AnyPath", bound=PurePath)
@@ -172,7 +174,7 @@ def rows_in(
     fetched = fetched or {}
     if problem := next(filter(None, (unread_source(name) for name in sources if name not in fetched)), None):
         raise ConfigurationError(problem)
-    rows, met, apart = Rows([]), set[str](), kept if out is None else out
+    rows, met, apart, in_place = Rows([]), set[str](), kept if out is None else out, ids is None
     paths: list[Path | str] = [
         name if name in fetched else Path(name) for name in expand(sources, apart_from=apart, known=fetched)
     ]
@@ -180,10 +182,12 @@ def rows_in(
         paths, rows.results = _apart(paths, out)
     for source in [fetched[path] if isinstance(path, str) else _source(path, apart, defaults) for path in paths]:
         if isinstance(source, JobFile):
+            in_place = False
             _look_through(source, rows, ids)
         else:
             pictures = _without_known(_without_results(source, made or (), rows), met, rows)
             rows.add(pictures, len(pictures.pictures))
+            in_place = in_place and all(_is_its_own_result(*each, out) for each in pictures.pictures)
             if ids is not None:
                 for edit in pictures.edits():
                     ids.check_edit(edit)
@@ -192,6 +196,11 @@ def rows_in(
             rows.results += pictures.results
             rows.left_out += pictures.left_out
             rows.ignored.update(pictures.ignored)
+    if in_place and rows.edits_in_all:
+        raise ConfigurationError(
+            f"--out {out} is where the pictures are: a result would have the name of its picture, and no picture is "
+            "overwritten. Give another --out. Nothing was sent."
+        )
     rows.id_problems = None if ids is None else ids.problems
     if rows.results and not rows.total:
         raise ConfigurationError(
@@ -209,6 +218,13 @@ def lies_in(path: Path, out: Path) -> bool:
 def _full(path: Path) -> Path:
     """As `walk.within` compares it: a link to a picture is where the link is."""
     return path.parent.resolve() / path.name if path.name not in {"", ".."} else path.resolve()
+
+
+def _is_its_own_result(name: str, picture: Path | str, out: Path | None) -> bool:
+    """Whether the result of a picture could have its place."""
+    if out is None or not isinstance(picture, Path) or picture.suffix not in SUFFIXES:
+        return False
+    return _full(picture) == _full(out / f"{safe_name(name)}{picture.suffix}")
 
 
 def _apart(paths: Sequence[Path | str], out: Path) -> tuple[list[Path | str], list[Path | str]]:

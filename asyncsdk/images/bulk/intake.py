@@ -25,7 +25,7 @@ from asyncsdk.images.destination import OWN_DIRECTORY, REPLACED, Destination
 from asyncsdk.images.edit import ImageEdit, address_of
 from asyncsdk.images.ledger.file import FileLedger
 from asyncsdk.images.ledger.states import ItemState
-from asyncsdk.images.names import safe_name
+from asyncsdk.images.names import safe_name, why_refused
 from asyncsdk.images.outcome import EditOutcome, Problem
 from asyncsdk.images.pictures import LoadedEdit, Overlays, converted, loaded
 from asyncsdk.images.target import Located, Target
@@ -242,7 +242,8 @@ class Intake:
             return ready
         problem = self._naming.names.reserve(name, named.pictures, self._place_of(edit))
         if problem is not None:
-            return unsent(edit, self._reserve_free(named), invalid(problem, "with a name that is not free"))
+            reason = why_refused(name, "with a name that is not free")
+            return unsent(edit, self._reserve_free(named), invalid(problem, reason))
         place = Destination(self.target.directory, safe_name(name))
         owners = await self._owners_at(self.target, place, named.pictures)
         if any(owner is not None and self._naming.is_another(owner, named) for owner in owners.values()):

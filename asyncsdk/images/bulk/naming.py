@@ -42,7 +42,7 @@ class Names:
         safe = safe_name(name)
         problem = stem_problem(safe)
         if problem is not None:
-            return f"{problem}. Nothing was sent."
+            return f"{problem.text}. Give it another id. Nothing was sent."
         digests = [_digest(stem) for stem in stems(safe, pictures)]
         for digest in digests:
             taken = self._place_of(*digest)

@@ -37,6 +37,7 @@ class EditPlan:
         batched: How many are in batches that have not ended, and would not be sent.
         cost: What the edits that would be sent cost, as far as their prices are known.
         batch_cost: The same in a batch; None where that is not known for one of their models.
+        left_to_server: Which of "size" and "quality" some of them leave to the server: given, they narrow the range.
         unpriced: How many of what would be sent have a model whose price is not known, or an output that has none.
         unpriced_models: The names of these models; "" for one that is left to the server.
         prices: When the prices were read, and a warning if that is long ago.
@@ -59,6 +60,7 @@ class EditPlan:
     batched: int = 0
     cost: CostRange | None = None
     batch_cost: CostRange | None = None
+    left_to_server: tuple[str, ...] = ()
     unpriced: int = 0
     unpriced_models: tuple[str, ...] = ()
     prices: PricesRead | None = None

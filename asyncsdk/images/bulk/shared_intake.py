@@ -49,7 +49,7 @@ from asyncsdk.images.ledger.rows import Ended
 from asyncsdk.images.ledger.seen import SeenEdit, key_of_id
 from asyncsdk.images.ledger.shared import SharedLedger
 from asyncsdk.images.ledger.states import ItemState
-from asyncsdk.images.names import safe_name
+from asyncsdk.images.names import safe_name, why_refused
 from asyncsdk.images.outcome import EditOutcome, Problem
 from asyncsdk.images.pictures import LoadedEdit
 from asyncsdk.images.target import Located, Target
@@ -341,7 +341,8 @@ class SharedIntake:
     def _ended(self, listed: ListedEdit, seen: SeenEdit | None, verdict: Verdict) -> EditOutcome | None:
         """How an edit ended that is not sent by this run; None for one that the run is not about."""
         if verdict == "problem":
-            return unsent(listed.edit, listed.name, invalid(listed.problem or "", "without an id of its own"))
+            reason = why_refused(listed.name, "without an id of its own")
+            return unsent(listed.edit, listed.name, invalid(listed.problem or "", reason))
         return None if verdict == "leave" else self._report(listed, seen)
 
     def _report(self, listed: ListedEdit, seen: SeenEdit | None) -> EditOutcome:

@@ -10,6 +10,7 @@ from attrs import define, field, frozen
 
 from asyncsdk.images.costs.money import CostRange
 from asyncsdk.images.costs.pricing import Pricing
+from asyncsdk.images.costs.tokens import left_open
 from asyncsdk.images.edit import ImageEdit, Loaded
 
 
@@ -32,6 +33,7 @@ class PlannedCosts:
     _batch: CostRange | None = field(factory=CostRange, init=False)
     _priced: int = field(default=0, init=False)
     _unpriced: int = field(default=0, init=False)
+    _open: set[str] = field(factory=set, init=False)
     _models: dict[str, None] = field(factory=dict, init=False)
 
     def add(self, edit: ImageEdit, images: Sequence[Loaded] | None = None) -> None:
@@ -43,6 +45,7 @@ class PlannedCosts:
             return
         self._priced += 1
         self.total += cost
+        self._open |= set() if price.tokens is None else left_open(price.tokens, edit)
         part = price.batch
         self._batch = None if part is None or self._batch is None else self._batch + cost.times(part)
 
@@ -52,6 +55,7 @@ class PlannedCosts:
         return {
             "cost": self.total if self._priced else None,
             "batch_cost": self._batch if self._priced else None,
+            "left_to_server": tuple(sorted(self._open, reverse=True)),
             "unpriced": self._unpriced,
             "unpriced_models": tuple(self._models),
             "prices": PricesRead(table.read, table.origin, table.warning(self.today)),

@@ -65,6 +65,13 @@ def output_tokens(rules: TokenRules, edit: ImageEdit) -> Bounds:
     return low, high + PARTIAL * (edit.partial_images or 0)
 
 
+def left_open(rules: TokenRules, edit: ImageEdit) -> set[str]:
+    """The fields that the edit leaves to the model, and that would narrow the range of its tokens."""
+    by_table = rules.sizes is not None
+    counts = {"size": by_table or edit.output_format != "gif", "quality": by_table or rules.factors is not None}
+    return {name for name, does in counts.items() if does and (getattr(edit, name) or "auto") == "auto"}
+
+
 def _factors(rules: TokenRules, quality: str | None) -> Iterable[int]:
     if rules.factors is None:
         return rules.bounds or (0, 0)

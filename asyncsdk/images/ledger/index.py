@@ -41,6 +41,19 @@ class Spent:
         return self.cost + self.unpriced * dearest
 
 
+@frozen
+class Costs:
+    """What of the sum is paid, and what may be, in billionths of a dollar: the rest are earlier sendings of edits.
+
+    Attributes:
+        cost_paid: Of edits that are done, or paid and not all saved, by the last time that each was sent.
+        cost_possible: What the edits that are uncertain, in flight or in a batch cost at most.
+    """
+
+    cost_paid: int = 0
+    cost_possible: int = 0
+
+
 def spent_of(row: Mapping[str, Any]) -> Spent:
     """What `row` says of it, which may be older than some of it."""
     return Spent(*(row.get(each.name, 0) for each in fields(Spent)))
@@ -63,6 +76,20 @@ class LedgerIndex:
     @property
     def spent(self) -> Spent:
         return Spent(self._edits, self._tokens, self._cost, self._unpriced)
+
+    @property
+    def costs(self) -> Costs:
+        """What of `spent` is paid, and what may be."""
+        paid = possible = 0
+        for _, known in self.states.items():  # noqa: PERF102 - it is not a dict
+            state = self._true(known)
+            while state is not None:
+                if state.status == "done" or (state.status == "uncertain" and state.usage is not None):
+                    paid += state.cost or 0
+                elif state.status in {"sent", "batched", "uncertain"}:
+                    possible += state.cost or 0
+                state = state.before
+        return Costs(paid, possible)
 
     def state_of(self, item: str) -> ItemState | None:
         """The state of an edit; None for one that was never sent."""
