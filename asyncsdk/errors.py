@@ -65,10 +65,10 @@ class AsyncSDKError(pickling.PicklableError):
     """The root of the tree. All fields but the first are set where the error ended an upload.
 
     Attributes:
-        resumable: Whether the same call, repeated, resumes.
-        progress, upload_id: How far the upload was, and the server's id of it.
+        resumable: Whether the same call may be repeated: it goes on, or begins again, and nothing is made twice. Of a
+            bare request of `Client.send`: whether it may pass later.
+        progress, upload_id, advice: How far the upload was, the server's id of it, and what to do next.
         bytes_done, expires_in: How many bytes of it the journal holds; for how many seconds the server keeps them.
-        advice: What to do next.
     """
 
     resumable: bool = False

@@ -11,6 +11,7 @@ from collections.abc import Container, Mapping
 
 from attrs import frozen
 
+from asyncsdk.counts import counted
 from asyncsdk.models import File, Upload, UploadPart
 from asyncsdk.redaction import KEY, SECRET
 
@@ -44,7 +45,7 @@ class SentFile:
         if found.purpose is not None and not same_text(found.purpose, self.purpose):
             return f"its purpose is {found.purpose!r}, not {self.purpose!r}"
         if found.bytes not in {None, self.size}:
-            return f"{found.id} has {found.bytes} bytes, not the {self.size} that were sent"
+            return f"{found.id} has {counted(found.bytes, 'byte')}, not the {self.size} that were sent"
         return None
 
 

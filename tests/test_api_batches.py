@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from asyncsdk import (
@@ -107,8 +109,9 @@ async def test_the_list_is_walked_page_by_page() -> None:
 async def test_a_batch_that_may_have_been_created_is_not_created_again(status: int) -> None:
     refused = reply(status, headers={"retry-after": "0"})
     async with answering(refused, reply(200, BATCH)) as server, client_of(server) as client:
-        with pytest.raises(APIStatusError):
+        with pytest.raises(APIStatusError) as failed:
             await client.send(CREATE, max_retries=5)
+    assert not failed.value.resumable
     assert len(server.requests) == 1
 
 
@@ -130,9 +133,28 @@ async def test_a_batch_whose_response_was_lost_is_not_created_again() -> None:
         talk.reset()
 
     async with serving(hang_up) as server, client_of(server) as client:
-        with pytest.raises(APIConnectionError):
+        with pytest.raises(APIConnectionError) as lost:
             await client.send(CREATE)
+    assert not lost.value.resumable
     assert len(server.requests) == 1
+
+
+async def test_a_batch_whose_client_is_closed_before_its_response_may_have_been_created() -> None:
+    heard = asyncio.Event()
+
+    async def keep_quiet(talk: Talk) -> None:
+        await talk.hear()
+        heard.set()
+        await talk.hear()
+
+    async with serving(keep_quiet) as server:
+        client = client_of(server)
+        creating = asyncio.ensure_future(client.send(CREATE))
+        await heard.wait()
+        await client.close()
+        with pytest.raises(APIConnectionError, match="this Client was closed meanwhile") as lost:
+            await creating
+    assert not lost.value.resumable
 
 
 async def test_a_batch_that_was_turned_away_is_created_by_the_next_attempt() -> None:

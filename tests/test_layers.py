@@ -36,8 +36,8 @@ FLOORS = [  # the highest first: a module imports from its own floor and from th
         "settings",
     },
     {
-        "batches", "error_details", "errors", "events", "extras", "given", "models", "pickling", "timing", "unique",
-        "version",
+        "batches", "counts", "error_details", "errors", "events", "extras", "given", "models", "pickling", "timing",
+        "unique", "version",
     },
 ]
 INPUT_OUTPUT = {

@@ -103,6 +103,9 @@ def edit_image(
 ) -> Request[ImagesResponse]:
     """POST /images/edits with the images in a form.
 
+    The API has no way to tell whether an edit whose response was lost was done: a retry after that may pay it twice,
+    and `max_retries=0` prevents that. `ImageEditor.edit` sends again only where surely nothing was paid.
+
     Args:
         image: One image, sent as `image`, or several, sent as `image[]`.
         prompt: What to do.

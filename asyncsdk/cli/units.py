@@ -6,6 +6,8 @@ import math
 import re
 from datetime import UTC, datetime, tzinfo
 
+from asyncsdk.counts import counted as counted  # noqa: PLC0414 - a name of this module, too
+
 _WHOLE = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(b|[kmgt](?:ib?|b)?)?", re.IGNORECASE | re.ASCII)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])?", re.IGNORECASE | re.ASCII)
@@ -120,8 +122,3 @@ def _step(count: float) -> int:
 def _number(count: float, step: int, like: float | None = None) -> str:
     scaled, scale = count / 1000**step, (count if like is None else like) / 1000**step
     return f"{scaled:.1f}" if step and scale < 9.95 else f"{scaled:.0f}"
-
-
-def counted(count: int, thing: str) -> str:
-    """`1 file`, `2 files`."""
-    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"

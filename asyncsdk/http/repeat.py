@@ -55,7 +55,9 @@ class Repeater:
             try:
                 result = await receive()
             except APIError as error:
-                is_over = self.is_closed() or not request.may_repeat(error)
+                may_repeat = request.may_repeat(error)
+                error.resumable = error.resumable and may_repeat
+                is_over = self.is_closed() or not may_repeat
                 delay = None if is_over else attempts.delay_after(error, now=self.clock.now())
                 self._report(request, number, error, delay)
                 if delay is not None:
@@ -93,6 +95,8 @@ class Repeater:
 def _closed_meanwhile(error: APIConnectionError) -> APIConnectionError:
     """The error of a request whose client was closed while it was sent, or waited to be sent again."""
     text = f"{error.request}: this Client was closed meanwhile."
-    return APIConnectionError(
+    closed = APIConnectionError(
         text if error.sent else f"{text} Nothing was sent.", request=error.request, sent=error.sent
     )
+    closed.resumable = error.resumable
+    return closed

@@ -10,6 +10,7 @@ from pathlib import Path, PurePath
 from attrs import define, evolve, field, frozen
 
 from asyncsdk.api import AT_URL
+from asyncsdk.counts import counted
 from asyncsdk.errors import APIConnectionError, APIResponseValidationError, ChargeUnknownError, SaveError
 from asyncsdk.images.destination import NOT_DELIVERED, Destination
 from asyncsdk.images.edit import ImageEdit, file_name
@@ -239,11 +240,11 @@ async def keep_raw(
 def _what(saving: Saving, why: Exception | None) -> str:
     """What happened, for the message."""
     if saving.place is None and why is None:
-        return f"{len(saving.unusable)} of its {saving.came} pictures can't be used"
+        return f"{len(saving.unusable)} of its {counted(saving.came, 'picture')} can't be used"
     if saving.place is not None and saving.is_whole:
         return "`save` failed for its pictures, which are on disk"
     if saving.files:
-        return f"only {len(saving.files)} of its {saving.came} pictures could be saved"
+        return f"only {len(saving.files)} of its {counted(saving.came, 'picture')} could be saved"
     return "its pictures could not be saved"
 
 

@@ -54,6 +54,7 @@ _ABOUT_PARTS = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 RESUMES, RESUMES_HERE = "it resumes.", "it resumes, but in this process only: the journal is in memory."
+FROM_BEGINNING = " with the stream from its beginning"
 DISPLACED = "Put the journal back, then repeat the call: it resumes. Without the journal it starts again."
 
 
@@ -81,34 +82,48 @@ def when_closed(error: AsyncSDKError) -> AsyncSDKError:
 
 
 def annotate(
-    error: AsyncSDKError, progress: Progress, *, now: float, remembered: bool, in_memory: bool = False
+    error: AsyncSDKError,
+    progress: Progress,
+    *,
+    now: float,
+    remembered: bool,
+    in_memory: bool = False,
+    may_be_a_file: bool = False,
+    read_once: bool = False,
 ) -> None:
     """Write on `error` how far its upload was at `now` (the server's unix time).
 
     `remembered` is whether the same call would find what was sent: not so for bytes and file objects without a key.
-    `in_memory` is whether only this process would.
+    They are sent from the beginning again, which is safe unless what was sent `may_be_a_file`; but not a stream, which
+    is `read_once`. `in_memory` is whether only this process would find it.
     """
     error.progress = progress
-    error.resumable = error.resumable and remembered
+    passes = error.resumable
+    in_doubt = may_be_a_file or isinstance(error, CompletionUnknownError)
+    error.resumable = passes and (remembered or not (read_once or in_doubt))
     error.upload_id = error.upload_id or progress.upload_id
-    error.bytes_done = progress.bytes_done
-    error.expires_in = None if progress.expires_at is None else max(0.0, progress.expires_at - now)
+    if remembered:
+        error.bytes_done = progress.bytes_done
+        error.expires_in = None if progress.expires_at is None else max(0.0, progress.expires_at - now)
     if _is_about_parts(error):
         error.advice = PARTS_IN_ORDER
+    if in_doubt and not remembered:
+        error.advice = error.advice or IN_DOUBT_AND_FORGOTTEN
     resumes = RESUMES_HERE if in_memory else RESUMES
-    error.advice = error.advice or _advice(error, progress, remembered=remembered, resumes=resumes)
+    repeat = "Repeat the call" if passes else "Fix this, then repeat the call"
+    repeat += FROM_BEGINNING if read_once else ""
+    error.advice = error.advice or _advice(error, progress, repeat, remembered=remembered, resumes=resumes)
 
 
-def _advice(error: AsyncSDKError, progress: Progress, *, remembered: bool, resumes: str) -> str:
+def _advice(error: AsyncSDKError, progress: Progress, repeat: str, *, remembered: bool, resumes: str) -> str:
     if isinstance(error, ConfigurationError | InvalidRequestError):
         return ""  # it says what to write instead; nothing was begun
     if isinstance(error, CompletionUnknownError):
-        return IN_DOUBT if remembered else IN_DOUBT_AND_FORGOTTEN
+        return IN_DOUBT
     if isinstance(error, UploadTooSlowError):
         return "Use a faster connection or a smaller file: the server keeps an upload for about an hour only."
     if isinstance(error.__cause__, DisplacedError):
         return DISPLACED
-    repeat = "Repeat the call" if error.resumable or not remembered else "Fix this, then repeat the call"
     if error.upload_id is None:
         return f"Nothing was sent yet. {repeat}."
     if not remembered:
@@ -118,7 +133,7 @@ def _advice(error: AsyncSDKError, progress: Progress, *, remembered: bool, resum
     if error.expires_in == 0:
         return f"The server has dropped what was sent, as its time is over. {repeat}: it starts again."
     if error.bytes_done == 0:
-        return f"Nothing of it is there yet. {repeat}."
+        return f"Nothing of it was kept. {repeat}: it starts from the beginning, and no second file is made."
     there = f"{error.bytes_done:,} of {progress.bytes_total:,} bytes are there"
     advice = f"{repeat}: {resumes} {there}{_until(error.expires_in)}."
     return f"{advice} {REFUSED_AGAIN}" if _refuses_complete(error) else advice

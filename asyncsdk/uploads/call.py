@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
 from attrs import define, evolve, field
 
-from asyncsdk.errors import ConfigurationError, StorageError, UploadBusyError
+from asyncsdk.counts import counted
+from asyncsdk.errors import AsyncSDKError, ConfigurationError, StorageError, UploadBusyError
 from asyncsdk.events import UploadPhase
 from asyncsdk.given import unpacked
+from asyncsdk.uploads.advice import annotate
 from asyncsdk.uploads.chunking import MIB
 from asyncsdk.uploads.context import UploadContext
 from asyncsdk.uploads.job import Fields, UploadJob, UploadResult
@@ -27,11 +29,18 @@ from asyncsdk.uploads.parts.run import UploadRun
 from asyncsdk.uploads.parts.stream_run import StreamRun
 from asyncsdk.uploads.progress import Meter
 from asyncsdk.uploads.response_checks import Others
-from asyncsdk.uploads.resuming.moved import KEYED, MovedSource, NothingToResumeError, OtherContentError, sent_otherwise
-from asyncsdk.uploads.resuming.resume import ResumeState, replay, upload_key
+from asyncsdk.uploads.resuming.moved import (
+    KEYED,
+    BeganElsewhereError,
+    MovedSource,
+    NothingToResumeError,
+    OtherContentError,
+    sent_otherwise,
+)
+from asyncsdk.uploads.resuming.resume import ResumeState, Stage, replay, upload_key
 from asyncsdk.uploads.reuse import digest_of, records_of
 from asyncsdk.uploads.sources.remote_source import RemoteSource
-from asyncsdk.uploads.sources.source import Source
+from asyncsdk.uploads.sources.source import Source, is_read_once
 from asyncsdk.uploads.sources.stream_source import StreamSource
 from asyncsdk.uploads.whole.file_run import FileRun
 from asyncsdk.uploads.whole.lost import AsksTaken
@@ -66,6 +75,8 @@ class UploadCall:
     since: float
     _waited_from: float | None = field(default=None, init=False)
     _may_be_twice: bool = field(default=False, init=False)  # what this call sends, under whichever key
+    _run: UploadRun | None = field(default=None, init=False)
+    _log: Log | None = field(default=None, init=False)  # of the key that was claimed last
 
     @property
     def place(self) -> str | None:
@@ -90,20 +101,37 @@ class UploadCall:
         )
 
     async def result(self) -> UploadResult:
-        """Upload under the own key; where nothing is there, go on with what began when the file was elsewhere."""
+        """Upload under the own key; where nothing of it is there, go on with what began when it was elsewhere."""
         journal, key, why = self.journal if self.place else MemoryJournal(), self.key, ""
         async with self._claimed(journal, key) as records:
-            moved = None if records.records else self._moved_source()
-            earlier = [] if moved is None else await self._earlier(moved)
+            moved, is_new = self._moved_source(), not records.records
+            earlier = await self._earlier(moved) if moved is not None and is_new else []
             if not earlier:
-                why = "" if moved is None else await self._sent_otherwise(moved)
-                return await self._finish(key, records, why=why)
+                why = await self._sent_otherwise(moved) if moved is not None and is_new else ""
+                elsewhere = None if moved is None or is_new else partial(self._earlier, moved)
+                try:
+                    return await self._finish(key, records, why=why, elsewhere=elsewhere)
+                except BeganElsewhereError as began:
+                    earlier = began.openings
         for opened in earlier:  # with no two keys claimed at once: two calls could wait for each other
             try:
                 return await self._go_on(opened)
             except NothingToResumeError as nothing:
                 why = str(nothing)
         return await self._start(why)
+
+    def annotate(self, error: AsyncSDKError, *, remembered: bool) -> None:
+        """Write on `error` how far it was; `remembered` as there."""
+        recalled = None if self._log is None else replay(self._log.records)
+        annotate(
+            error,
+            self.meter.snapshot(),
+            now=self.context.client.clock.now(),
+            remembered=remembered,
+            in_memory=isinstance(self.journal, MemoryJournal),
+            may_be_a_file=recalled is not None and recalled.stage in {Stage.COMPLETING, Stage.COMPLETED},
+            read_once=is_read_once(self.job.source),
+        )
 
     def check_is(self, opened: Opened) -> None:
         """Raise ConfigurationError where `opened` began with a file of another size, and so has another key."""
@@ -120,7 +148,9 @@ class UploadCall:
         name, size = self.source.name, self.source.identity.size
         wrong = f"{name} is not the file of {opened.upload}"
         if size != opened.bytes:
-            raise ConfigurationError(f"{wrong}: it has {size:,} bytes, not {opened.bytes:,}. Nothing was sent.")
+            raise ConfigurationError(
+                f"{wrong}: it has {counted(size, 'byte')}, not {opened.bytes:,}. Nothing was sent."
+            )
         try:
             return await self._go_on(opened)
         except OtherContentError as other:
@@ -146,7 +176,7 @@ class UploadCall:
         )
         return moved if moved.is_worth_it else None
 
-    async def _earlier(self, moved: MovedSource) -> list[Opened]:
+    async def _earlier(self, moved: MovedSource) -> Sequence[Opened]:
         """The uploads that may have begun with this file at another path."""
         looks = "looking through the journal, in case that the file was moved"
         timer = asyncio.get_running_loop().call_later(SILENT_LOOK, self.meter.enter, UploadPhase.CHECKING, looks)
@@ -174,10 +204,18 @@ class UploadCall:
         async with self._claimed(self.journal, opened.key) as records:
             return await self._finish(opened.key, records, moved=opened)
 
-    async def _finish(self, key: str, records: Log, *, moved: Opened | None = None, why: str = "") -> UploadResult:
+    async def _finish(
+        self,
+        key: str,
+        records: Log,
+        *,
+        moved: Opened | None = None,
+        why: str = "",
+        elsewhere: Callable[[], Awaitable[Sequence[Opened]]] | None = None,
+    ) -> UploadResult:
         """Bring the upload of `key` to its end, with the fields of the one that is there.
 
-        Whatever the method, a request whose response was lost is looked for first.
+        Whatever the method, a request whose response was lost is looked for first. `elsewhere` is as in `SourceRun`.
         """
         self.slot.begin(self.meter, self.part_size)  # again: the slot may have been yielded
         place = moved.source if moved else self.place
@@ -205,6 +243,7 @@ class UploadCall:
             "digest": digest_of(self.source, records, with_md5=with_md5),
             "moved": moved,
             "why": why,
+            "elsewhere": elsewhere,
         }
         post = FileRun(**shared, slot=self.slot, may_wait=self.method == "files", taken=self.taken)
         if isinstance(self.source, RemoteSource):
@@ -221,8 +260,8 @@ class UploadCall:
         if result is None:
             shared |= {"part_size": self.part_size, "others": partial(self.others, key)}
             is_stream = isinstance(self.source, StreamSource) and not self.source.is_at_hand
-            run = StreamRun(**shared, slot=self.slot) if is_stream else UploadRun(**shared)
-            result = await run.result()
+            self._run = StreamRun(**shared, slot=self.slot) if is_stream else UploadRun(**shared)
+            result = await self._run.result()
         return evolve(result, duplicate_possible=True) if self._may_be_twice else result
 
     async def _bring(self, source: RemoteSource, *, is_needed: bool) -> None:
@@ -250,7 +289,18 @@ class UploadCall:
         )
         return method == "files"
 
-    def _claimed(self, journal: Journal, key: str) -> AbstractAsyncContextManager[Log]:
+    @asynccontextmanager
+    async def _claimed(self, journal: Journal, key: str) -> AsyncIterator[Log]:
+        """Own `key` for the length of the block. One that does not end well is reported as the journal then has it."""
+        try:
+            async with self._claim(journal, key) as self._log:
+                yield self._log
+        except BaseException:
+            if self._run is not None:
+                self._run.report_kept()
+            raise
+
+    def _claim(self, journal: Journal, key: str) -> AbstractAsyncContextManager[Log]:
         self.slot.begin(self.meter, self.part_size)
         if self.context.throttle.rate is None:
             self.context.connections.expect(self.source.identity.size)

@@ -16,6 +16,7 @@ from functools import partial
 from attrs import define, field
 from xxhash import xxh3_128_digest, xxh3_128_hexdigest
 
+from asyncsdk.counts import counted
 from asyncsdk.errors import SourceChangedError
 from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.chunking import BLOCK, MIB, Range
@@ -248,7 +249,7 @@ async def check_unchanged(
     now = await readers.run(source.look_again)
     if now is not None and now.size != was.size:
         raise SourceChangedError(
-            f"{name} changed while it was sent ({was.size:,} bytes, now {now.size:,}). No file was made. "
+            f"{name} changed while it was sent ({counted(was.size, 'byte')}, now {now.size:,}). No file was made. "
             "The same call sends the file as it is now."
         )
     if now == was:

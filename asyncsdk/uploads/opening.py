@@ -8,10 +8,11 @@ from pathlib import PurePath
 
 from attrs import define
 
+from asyncsdk.counts import counted
 from asyncsdk.errors import ConfigurationError, SourceError, UploadError
 from asyncsdk.events import Progress, UploadPhase
 from asyncsdk.given import opens_stream, unpacked
-from asyncsdk.uploads.advice import without_threads
+from asyncsdk.uploads.advice import FROM_BEGINNING, without_threads
 from asyncsdk.uploads.chunking import checked_size, is_whole
 from asyncsdk.uploads.context import UploadContext
 from asyncsdk.uploads.job import UploadJob
@@ -122,7 +123,7 @@ async def _of_file(job: UploadJob, context: UploadContext) -> Source:
     has = source.identity.size
     if job.size is not None and job.size != has:
         source.close()
-        raise SourceError(f"{source.name} has {has:,} bytes, not the {job.size:,} of size=. Nothing was sent.")
+        raise SourceError(f"{source.name} has {counted(has, 'byte')}, not the {job.size:,} of size=. Nothing was sent.")
     return source
 
 
@@ -172,7 +173,9 @@ async def _spooled(producer: Producer, size: int | None, context: UploadContext,
         finally:
             await stream.aclose()
     except UploadError as error:
-        error.advice = error.advice or "Nothing was sent yet. Repeat the call with the stream from its start."
+        again = "" if producer.opens_again else FROM_BEGINNING
+        error.advice = error.advice or f"Nothing was sent yet. Repeat the call{again}."
+        error.resumable = error.resumable and producer.opens_again  # what is left of it would be sent as if it were all
         raise
 
 

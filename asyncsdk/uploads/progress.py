@@ -189,7 +189,7 @@ class Meter:
         self.state, self.note = state, note
         self.hold()
         if changed:
-            self._report()
+            self.report()
 
     def start_over(self) -> None:
         """Reset: what was counted belonged to an upload that is left behind."""
@@ -259,9 +259,10 @@ class Meter:
     def tick(self) -> None:
         """Call the listener if it is due."""
         if self.clock() - self._reported_at >= self.report_interval:
-            self._report()
+            self.report()
 
-    def _report(self) -> None:
+    def report(self) -> None:
+        """Call the listener now."""
         self._reported_at = self.clock()
         self.rate.add(self._sending.seconds(self._reported_at), self.moved)
         self.shared.rate.add(self._reported_at, self.shared.moved)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -25,7 +25,7 @@ from asyncsdk.uploads.pacing.connections import Connections
 from asyncsdk.uploads.parts.completing import completed_upload
 from asyncsdk.uploads.progress import Meter
 from asyncsdk.uploads.response_checks import Content
-from asyncsdk.uploads.resuming.moved import KEYED
+from asyncsdk.uploads.resuming.moved import KEYED, BeganElsewhereError
 from asyncsdk.uploads.resuming.resume import ResumeState, Stage, completed
 from asyncsdk.uploads.sources.source import Source
 from asyncsdk.uploads.whole.posting import is_posted
@@ -42,7 +42,8 @@ class SourceRun:
     `waited_from` (local unix time) is since when it waited for another process, None where it did not; `started`
     (monotonic) is when the call began, and `since` when it was asked for, as by `upload_many`. `moved` is the upload to
     go on with where it began at another path: then none is created here. `why` is for the note of one that is created.
-    `digest` is of the source.
+    `elsewhere` looks for uploads that may have begun with the file at another path, before it is sent again under a key
+    that had others. `digest` is of the source.
     """
 
     context: UploadContext
@@ -59,6 +60,7 @@ class SourceRun:
     digest: ContentHash
     moved: Opened | None = None
     why: str = ""
+    elsewhere: Callable[[], Awaitable[Sequence[Opened]]] | None = None
     _retry: Retry = field(init=False)
     _recorded: Completing | Completed | None = field(default=None, init=False)  # what was not read again
 
@@ -102,6 +104,12 @@ class SourceRun:
                 return self._result(upload, file, reused=True, by_others=self._is_of_this_run(done))
             log.info("%s has changed since it became %s", self.source.name, file.id)
         return None
+
+    async def _start_over(self) -> None:
+        """Leave what was counted. Raises BeganElsewhereError where the file may have been moved onto this path."""
+        self.meter.start_over()
+        if self.elsewhere is not None and (openings := await self.elsewhere()):
+            raise BeganElsewhereError(openings)
 
     async def _seen(self, file: File) -> File | None:
         self.meter.enter(UploadPhase.CHECKING, f"checking whether {file.id} is the same")

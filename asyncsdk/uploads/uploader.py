@@ -23,7 +23,7 @@ from asyncsdk.remote.stores import RemoteStores
 from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.timing import STALL_SECONDS
 from asyncsdk.uploads import opening
-from asyncsdk.uploads.advice import annotate, when_closed, without_threads
+from asyncsdk.uploads.advice import when_closed, without_threads
 from asyncsdk.uploads.body import Buffers
 from asyncsdk.uploads.call import SMALL_BYTES, UploadCall, claimed
 from asyncsdk.uploads.chunking import checked_part_size, usual_part_size
@@ -31,7 +31,6 @@ from asyncsdk.uploads.context import UploadContext
 from asyncsdk.uploads.job import UploadJob, UploadResult
 from asyncsdk.uploads.journal import Completing, Journal, Opened, Posting
 from asyncsdk.uploads.journal.file import open_journal
-from asyncsdk.uploads.journal.memory import MemoryJournal
 from asyncsdk.uploads.jsonl.rules import Depth
 from asyncsdk.uploads.listening import Listener, check_listener, reporting
 from asyncsdk.uploads.listing.seen import SeenFiles
@@ -383,9 +382,8 @@ class AsyncUploader:
             with without_threads():
                 return await (call.result() if earlier is None else call.result_of(earlier))
         except AsyncSDKError as error:
-            now, in_memory = self.client.clock.now(), isinstance(self._journal, MemoryJournal)
             failure = when_closed(error) if self.client.is_closed() and not was_closed else error
-            annotate(failure, call.meter.snapshot(), now=now, remembered=remembered, in_memory=in_memory)
+            call.annotate(failure, remembered=remembered)
             if failure is error:
                 raise
             raise failure from error

@@ -14,10 +14,13 @@ from rich.console import Console
 
 from asyncsdk.cli import display, output, units
 from asyncsdk.cli.display import BarDisplay, JsonDisplay, LineDisplay, NullDisplay, choose
+from asyncsdk.cli.edits.bar import RunView
+from asyncsdk.cli.edits.messages import Moment
 from asyncsdk.cli.uploads import bars
 from asyncsdk.cli.uploads.bars import BEFORE, LEFT, NOW, ON_ITS_WAY
 from asyncsdk.cli.uploads.transfer import UploadsView
 from asyncsdk.events import Progress, UploadPhase
+from tests.pages import ROOT
 
 MB = 10**6
 
@@ -486,3 +489,17 @@ def test_files_of_other_processes_are_in_the_total_and_while_nothing_else_is_don
     assert view.held == {"c"}
     view.end("c")
     assert view.held == set()
+
+
+def line_on_page(page: str, field: str) -> dict[str, Any]:
+    """The line of progress with that field on a page of the documentation."""
+    lines = (ROOT / "docs" / page).read_text(encoding="utf-8").splitlines()
+    line: dict[str, Any] = json.loads(next(line for line in lines if line.startswith("{") and f'"{field}"' in line))
+    return line
+
+
+def test_the_pages_show_the_lines_of_progress_with_all_their_fields() -> None:
+    shown = UploadsView({"a": 1}).update("a", progress()).record()
+    assert list(line_on_page("upload.md", "parts_in_flight")) == list(shown)
+    [record] = RunView(lambda: Moment(total=184)).records()
+    assert list(line_on_page("edit-many.md", "holding")) == list(record)

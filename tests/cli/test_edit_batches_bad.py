@@ -17,7 +17,7 @@ from tests.stories.pictures import photo
 
 MANY = ("edit-many", "photos", "-o", "out", "-p", "a hat", "-m", "gpt-image-2", "--batch", "--poll", "1s")
 MAYBE_PAID = """\
-  Whether they were paid: look at the account's usage page.
+  Whether {1} paid: look at the account's usage page.
   The same command does not send the {0} uncertain. To send the {0} again (may be paid twice): add --only uncertain \
 --on-uncertain retry
 """
@@ -70,11 +70,11 @@ def test_results_that_are_not_whole_leave_their_edits_uncertain_and_are_never_pa
     ran = collected(run, server, spoil)
     assert ran.code == 3
     assert ran.err.count(f"uncertain: {said}") == lost
-    assert ran.err.endswith(MAYBE_PAID.format(lost))
+    assert ran.err.endswith(MAYBE_PAID.format(lost, "it was" if lost == 1 else "they were"))
     assert len(list(Path("out").glob("*.png"))) == 3 - lost
     again = run(*MANY)
     assert (again.code, len(server.batches)) == (3, 1)
-    assert again.err.endswith(MAYBE_PAID.format(lost))
+    assert again.err.endswith(MAYBE_PAID.format(lost, "it was" if lost == 1 else "they were"))
 
 
 def error(code: str, message: str) -> dict[str, Any]:

@@ -142,6 +142,12 @@ def test_a_summary_counts_and_says_how_to_go_on() -> None:
             "To send the 4 again (may be paid twice): add --only uncertain --on-uncertain retry"
         ),
     ]
+    ended.counts["uncertain"] = ended.counts["failed"] = ended.counts["left out"] = 1
+    of_one = summary(ended, moment, details=None)
+    assert "  Nothing was paid for the 1 that failed: the same command sends it again.\n" in of_one
+    assert "  Whether it was paid: look at the account's usage page.\n" in of_one
+    assert "  The 1 left out is listed above. Fix it, or give a linked folder" in of_one
+    ended.counts["uncertain"], ended.counts["left out"] = 4, 0
     ended.counts["elsewhere"] = 2
     assert "--on-uncertain retry; that also sends the 2 saved elsewhere\n" in summary(ended, moment, details=None)
     ended.counts["elsewhere"] = 0

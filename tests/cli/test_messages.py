@@ -70,7 +70,10 @@ def test_a_stopped_upload_tells_how_far_it_came_until_when_it_keeps_and_what_is_
             {"upload_id": None, "bytes_done": 0, "bytes_sent": 5 * GB},
             "stopped before its response came. The same command looks for its file, and sends it again where",
         ),
-        ({"bytes_done": 0}, "stopped at 0.0 of 5.0 GB.\n  The same command goes on: 5.0 GB, about"),
+        (
+            {"bytes_done": 0},
+            "stopped before any part of it was confirmed: nothing was kept. The same command starts from the beginning",
+        ),
         ({"rate": 0.0}, "The same command goes on: 1.9 GB."),
         ({"bytes_done": 5 * GB}, "everything is sent, and only has to be completed."),
         (
@@ -102,7 +105,7 @@ def test_where_the_same_command_would_not_go_on_it_does_not_say_so() -> None:
 
 
 def failed(error: errors.AsyncSDKError, shown: Progress | None) -> str:
-    error.progress = shown
+    error.progress, error.bytes_done = shown, 0 if shown is None else shown.bytes_done
     return messages.failed("a/train.jsonl", error, now=NOW)
 
 
@@ -119,6 +122,13 @@ def test_a_failure_that_can_go_on_reads_as_a_stop_with_its_reason(error: errors.
     assert failed(error, progress()).startswith(
         f"a/train.jsonl: stopped at 3.1 of 5.0 GB, {reason}. What is sent is kept"
     )
+
+
+def test_a_failure_after_which_nothing_is_kept_promises_no_bytes() -> None:
+    error = errors.APIConnectionError("reset")
+    error.progress, error.advice = progress(), "Repeat the call: it starts again."
+    said = messages.failed("a/train.jsonl", error, now=NOW)
+    assert said == "error: a/train.jsonl: reset\n  Repeat the command: it starts again."
 
 
 def test_a_failure_before_the_upload_began_says_why_and_that_it_may_be_tried_again() -> None:

@@ -19,6 +19,19 @@ def test_without_limits_nothing_ends() -> None:
     limits.begin()
 
 
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        (Limits(max_edits=1), "max_edits=1 is reached: 1 edit was sent so far, earlier runs included."),
+        (Limits(max_tokens=1), "max_tokens=1 is reached: 1 token was used in all."),
+        (Limits(max_cost=1_000_000_000), "max_cost=1 is reached: nothing was spent so far."),
+    ],
+)
+def test_what_was_sent_and_spent_is_said_of_one_and_of_none_as_of_many(limits: Limits, said: str) -> None:
+    limits.edits = limits.tokens = 1
+    assert limits.in_words() == said
+
+
 def test_as_many_edits_are_begun_as_are_allowed() -> None:
     limits = Limits(max_edits=2)
     limits.begin()

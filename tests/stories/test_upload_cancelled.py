@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import time
 from collections.abc import Callable
@@ -25,10 +26,13 @@ from asyncsdk import (
 )
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.timing import Timing
+from asyncsdk.uploads.journal import file as file_journal
 from asyncsdk.uploads.resuming.resume import Stage, replay
 from asyncsdk.wal import ranges
+from asyncsdk.wal.segments import Segments
 from tests.faults.leaving import threads_of
 from tests.stories.support import MIB, MakeFile
+from tests.uploads.upload_helpers import Gate
 from tests.uploads.upload_helpers import until as arrival
 
 
@@ -65,6 +69,33 @@ async def until(settled: Callable[[], bool]) -> None:
     with anyio.fail_after(1):
         while not settled():
             await anyio.sleep(0.005)
+
+
+async def test_a_cancelled_upload_reports_last_what_the_journal_holds_then(
+    client: Client, journal: Path, make_file: MakeFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, writes, third = Segments.append, itertools.count(1), Gate()
+
+    def held_up(segments: Segments, lines: bytes) -> None:
+        if next(writes) == 3:  # after how it began, and its first part
+            third()
+        write(segments, lines)
+
+    monkeypatch.setattr(Segments, "append", held_up)
+    monkeypatch.setattr(file_journal, "WRITE_SECONDS", 20.0)
+    seen: list[Progress] = []
+    uploader = AsyncUploader(client, journal=journal, part_size=MIB, concurrency=1)
+    task = asyncio.create_task(uploader.upload(make_file(), purpose="batch", on_progress=seen.append))
+    await arrival(third.reached.is_set)
+    task.cancel()
+    await asyncio.sleep(0)
+    third.opened.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    (entry,) = await FileJournal(journal).entries()
+    recalled = replay(entry.records)
+    assert recalled is not None
+    assert seen[-1].bytes_done == recalled.bytes_held == 2 * MIB
 
 
 async def test_a_cancel_scope_is_obeyed_while_the_server_stalls(

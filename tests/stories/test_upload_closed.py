@@ -81,7 +81,7 @@ async def test_an_upload_of_bytes_says_that_it_starts_again(server: LocalServer,
     error: Any = await closed_within(server, journal, b"a" * MIB, "part")
     assert isinstance(error, UnusableClientError)
     assert "Nothing was sent" not in str(error)
-    assert not error.resumable
+    assert (error.resumable, error.bytes_done) == (True, 0)
     assert error.advice.startswith("Repeat the call: it starts again.")
 
 

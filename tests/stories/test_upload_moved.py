@@ -29,6 +29,7 @@ from asyncsdk import (
 )
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.uploads.journal import Expired, JournalEntry, Log, Opened, Owner, reading
+from asyncsdk.uploads.method import UploadMethod
 from tests.stories.support import MIB, REFUSE_THE_REST, MakeFile, interrupted
 
 NOTE = "goes on with the upload of data.bin; the file keeps the name data.bin on the server"
@@ -95,6 +96,37 @@ async def test_a_moved_file_that_is_done_is_known_though_its_first_path_is_used_
         again = await uploader.upload(renamed, purpose="batch")
         assert (again.reused, again.file.id) == (True, first.file.id)
     assert len(server.files) == 2
+
+
+@pytest.mark.parametrize("method", ["uploads", "files"])
+async def test_a_file_moved_onto_a_path_that_was_uploaded_before_goes_on_and_is_then_known(
+    begun: Begun, server: LocalServer, fresh: Fresh, make_file: MakeFile, method: UploadMethod
+) -> None:
+    path, held = begun
+    taken = make_file(name="taken.bin", seed=2)
+    before = await fresh().upload(taken, purpose="batch", method=method)
+    path.replace(taken)
+    result = await fresh().upload(taken, purpose="batch", method=method)
+    assert (result.bytes_resumed, result.file.filename) == (held, "data.bin")
+    assert server.stored(result.file.id).read_bytes() == taken.read_bytes()
+    again = await fresh().upload(taken, purpose="batch", method=method)
+    assert (again.reused, again.file.id) == (True, result.file.id)
+    assert {file.id for file in server.files} == {before.file.id, result.file.id}
+
+
+async def test_a_file_of_which_nothing_was_kept_is_said_to_start_from_the_beginning_where_it_is_now(
+    server: LocalServer, fresh: Fresh, make_file: MakeFile
+) -> None:
+    path = make_file()
+    server.inject(Fault("part", "answer", "before", every=1, status=500))
+    with pytest.raises(InternalServerError) as failed:
+        await evolve(fresh(), max_retries=0).upload(path, purpose="batch")
+    server.clear_faults()
+    assert "Nothing of it was kept. Repeat the call" in failed.value.advice
+    seen: list[Progress] = []
+    result = await fresh().upload(path.rename(path.with_name("b.bin")), purpose="batch", on_progress=seen.append)
+    assert (result.bytes_resumed, len(server.files)) == (0, 1)
+    assert f"starting from the beginning: nothing of {failed.value.upload_id} was kept" in {one.note for one in seen}
 
 
 async def test_a_file_moved_to_another_directory_goes_on(begun: Begun, fresh: Fresh, tmp_path: Path) -> None:

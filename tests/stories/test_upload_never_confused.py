@@ -15,6 +15,7 @@ from asyncsdk import (
     CompletionUnknownError,
     ConfigurationError,
     FileJournal,
+    InternalServerError,
     PayloadTooLargeError,
     Progress,
     RateLimitError,
@@ -230,11 +231,12 @@ async def test_a_complete_refused_twice_alike_keeps_the_parts(
     assert server.calls["create"] == 1
 
 
-async def test_without_a_key_bytes_are_not_called_resumable(server: LocalServer, client: Client, journal: Path) -> None:
+async def test_without_a_key_bytes_are_said_to_start_again(server: LocalServer, client: Client, journal: Path) -> None:
     server.inject(Fault("part", "answer", "before", every=1, status=503))
-    with pytest.raises(Exception, match="503") as failure:
+    with pytest.raises(InternalServerError, match="503") as failure:
         await AsyncUploader(client, journal=journal, max_retries=0).upload(b"bytes", purpose="batch")
-    assert not getattr(failure.value, "resumable")  # noqa: B009 - pytest.raises knows it as an Exception
+    assert (failure.value.resumable, failure.value.bytes_done) == (True, 0)
+    assert failure.value.advice.startswith("Repeat the call: it starts again. Without a key= it can't know")
 
 
 async def test_after_a_413_all_connections_go_on_with_smaller_parts(

@@ -12,17 +12,20 @@ from pathlib import Path
 import pytest
 
 from asyncsdk import (
+    AsyncSDKError,
     AsyncUploader,
     BadRequestError,
     Client,
     JournalVersionError,
     Progress,
+    RateLimitError,
     RequestEvent,
     SourceChangedError,
     UploadNotFoundError,
     api,
 )
 from asyncsdk.server import Fault, LocalServer
+from asyncsdk.timing import Timing
 from asyncsdk.uploads.pacing.connections import PartPlace
 from tests.faults.leaving import connections_of
 from tests.stories.support import MIB, MakeFile, interrupted
@@ -301,3 +304,45 @@ async def test_an_upload_in_memory_resumes_in_this_process_and_its_advice_says_s
     assert "it resumes, but in this process only: the journal is in memory. 2,097,152 of" in failure.value.advice
     another = AsyncUploader(client, part_size=MIB)
     assert (await another.upload(path, purpose="batch")).bytes_resumed == 2 * MIB
+
+
+@pytest.mark.parametrize("fault", [Fault("create", "answer", "before", status=429), Fault("part", "reset", "in")])
+async def test_bytes_without_a_key_are_sent_again_by_a_caller_who_repeats_what_is_resumable(
+    server: LocalServer, client: Client, journal: Path, fault: Fault
+) -> None:
+    content = os.urandom(2 * MIB)
+    uploader = AsyncUploader(client, journal=journal, part_size=MIB, max_retries=0)
+    server.inject(fault)
+    with pytest.raises(AsyncSDKError) as failed:
+        await uploader.upload(("a.bin", content), purpose="batch")
+    assert (failed.value.resumable, failed.value.bytes_done, failed.value.expires_in) == (True, 0, None)
+    assert "epeat the call" in failed.value.advice
+    result = await uploader.upload(("a.bin", content), purpose="batch")
+    assert server.stored(result.file.id).read_bytes() == content
+    assert len(server.files) == 1
+
+
+async def test_bytes_without_a_key_are_not_resumable_where_one_request_may_have_made_a_file(
+    server: LocalServer, journal: Path
+) -> None:
+    server.inject(Fault("files.create", "reset", "done"), Fault("files.list", "answer", "before", every=1, status=500))
+    timing = Timing(file_search=0.1, file_search_interval=0.05)
+    async with Client("k", base_url=server.url, max_retries=0, timing=timing) as client:
+        uploader = AsyncUploader(client, journal=journal, max_retries=0)
+        with pytest.raises(AsyncSDKError) as failed:
+            await uploader.upload(("a.bin", b"content"), purpose="batch", method="files")
+    assert not failed.value.resumable
+    assert "Look for that file in GET /files first" in failed.value.advice
+    assert len(server.files) == 1
+
+
+async def test_bytes_without_a_key_are_not_resumable_where_a_complete_was_lost_before_it_was_refused(
+    server: LocalServer, client: Client, journal: Path
+) -> None:
+    server.inject(Fault("complete", "reset", "done"), Fault("complete", "answer", "before", nth=2, status=429))
+    uploader = AsyncUploader(client, journal=journal, max_retries=1)
+    with pytest.raises(RateLimitError) as failed:
+        await uploader.upload(("a.bin", os.urandom(MIB)), purpose="batch")
+    assert len(server.files) == 1
+    assert not failed.value.resumable
+    assert "Look for that file in GET /files first" in failed.value.advice

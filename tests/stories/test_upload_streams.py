@@ -433,6 +433,19 @@ async def test_a_stream_that_raises_is_an_error_that_says_so(
     assert not server.files
 
 
+@pytest.mark.parametrize("key", [None, "mine"])
+async def test_a_stream_that_failed_on_its_way_to_the_disk_is_resumable_only_where_it_is_opened_again(
+    uploader: AsyncUploader, key: str | None
+) -> None:
+    with pytest.raises(UploadError, match="can't be read any more") as failed:
+        await uploader.upload(broken(2 * MIB), purpose="batch", filename="a", key=key)
+    assert not failed.value.resumable  # what is left of it would be sent as if it were all
+    assert failed.value.advice == "Nothing was sent yet. Repeat the call with the stream from its beginning."
+    with pytest.raises(UploadError, match="can't be read any more") as opened:
+        await uploader.upload(lambda: broken(2 * MIB), purpose="batch", filename="a", key=key)
+    assert (opened.value.resumable, opened.value.advice) == (True, "Nothing was sent yet. Repeat the call.")
+
+
 @pytest.mark.parametrize("size", [None, SIZE])
 async def test_text_is_refused_where_it_comes(server: LocalServer, uploader: AsyncUploader, size: int | None) -> None:
     async def text(start: bytes = b"") -> AsyncIterator[Any]:

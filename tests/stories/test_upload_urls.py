@@ -68,7 +68,8 @@ async def interrupted(server: LocalServer, uploader: AsyncUploader, journal: Pat
         await uploader.upload(url, purpose="batch", **options)  # type: ignore[arg-type]  # passed through
     server.clear_faults()
     entries = await FileJournal(journal).entries()
-    assert failure.value.resumable is bool(entries)
+    assert failure.value.resumable  # it starts again where nothing is kept
+    assert (failure.value.bytes_done > 0) is bool(entries)
     recalled = replay(entries[0].records) if entries else None
     return 0 if recalled is None else recalled.bytes_held
 

@@ -19,6 +19,8 @@ from asyncsdk.errors import (
 from asyncsdk.events import Progress, UploadPhase
 from asyncsdk.uploads.advice import IN_DOUBT, IN_DOUBT_AND_FORGOTTEN, annotate, waiting
 
+STARTS_AGAIN = "it starts again. Without a key= it can't know that the content is the same."
+NOT_TWICE = "it starts from the beginning, and no second file is made."
 NOW = 1_795_000_000.0
 LOST = APIConnectionError("lost")
 REFUSED = AuthenticationError("no", status_code=401)
@@ -66,8 +68,8 @@ OVER = Progress(
             LOST,
             SENDING,
             False,
-            False,
-            "Repeat the call: it starts again. Without a key= it can't know that the content is the same.",
+            True,
+            f"Repeat the call: {STARTS_AGAIN}",
         ),
         (
             REFUSED,
@@ -93,7 +95,29 @@ OVER = Progress(
         ),
         (ConfigurationError("wrong"), SENDING, True, False, ""),
         (SourceError("wrong"), SENDING, True, False, ""),
-        (REFUSED, NOTHING_YET, True, False, "Nothing of it is there yet. Fix this, then repeat the call."),
+        (LOST, UNBORN, False, True, "Nothing was sent yet. Repeat the call."),
+        (REFUSED, UNBORN, False, False, "Nothing was sent yet. Fix this, then repeat the call."),
+        (
+            REFUSED,
+            SENDING,
+            False,
+            False,
+            f"Fix this, then repeat the call: {STARTS_AGAIN}",
+        ),
+        (
+            LOST,
+            NOTHING_YET,
+            True,
+            True,
+            f"Nothing of it was kept. Repeat the call: {NOT_TWICE}",
+        ),
+        (
+            REFUSED,
+            NOTHING_YET,
+            True,
+            False,
+            f"Nothing of it was kept. Fix this, then repeat the call: {NOT_TWICE}",
+        ),
         (
             UploadTooSlowError("slow"),
             SENDING,
@@ -109,9 +133,21 @@ def test_what_is_safe_and_what_to_do_next(
     failed = type(error)("what happened", **({"status_code": 401} if error is REFUSED else {}))
     annotate(failed, progress, now=NOW, remembered=remembered)
     assert (failed.advice, failed.resumable) == (advice, resumable)
-    assert (failed.upload_id, failed.bytes_done) == (progress.upload_id, progress.bytes_done)
-    assert failed.expires_in == (None if progress is UNBORN else max(0, (progress.expires_at or 0) - NOW))
+    assert (failed.upload_id, failed.bytes_done) == (progress.upload_id, progress.bytes_done if remembered else 0)
+    keeps = remembered and progress is not UNBORN
+    assert failed.expires_in == (max(0, (progress.expires_at or 0) - NOW) if keeps else None)
     assert failed.progress is progress
+
+
+def test_a_stream_that_can_be_read_only_once_is_not_to_be_sent_by_the_same_call() -> None:
+    failed = APIConnectionError("lost")
+    annotate(failed, UNBORN, now=NOW, remembered=False, read_once=True)
+    advice = "Nothing was sent yet. Repeat the call with the stream from its beginning."
+    assert (failed.resumable, failed.advice) == (False, advice)
+    kept = APIConnectionError("lost")
+    annotate(kept, SENDING, now=NOW, remembered=True, read_once=True)
+    assert kept.resumable  # by its key
+    assert kept.advice.startswith("Repeat the call with the stream from its beginning: it resumes.")
 
 
 def test_an_error_that_names_its_upload_keeps_that_name() -> None:

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from asyncsdk.cli.exits import Exit
 from asyncsdk.cli.signals import Stop
+from asyncsdk.counts import counted
 from asyncsdk.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def plan_of(file: Path) -> DemoPlan:
     size = file.stat().st_size
     if size < SMALLEST_SIZE:
         raise ConfigurationError(
-            f"{file} has {size:,} bytes: too small to be stopped half-way; give one of 4 MiB or more."
+            f"{file} has {counted(size, 'byte')}: too small to be stopped half-way; give one of 4 MiB or more."
         )
     return DemoPlan(file, size)
 

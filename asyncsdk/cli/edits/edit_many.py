@@ -24,6 +24,7 @@ from asyncsdk.cli.exits import Exit, exit_code
 from asyncsdk.cli.options import Connection, Mode, Output, ShownAs
 from asyncsdk.cli.output import Out, complain
 from asyncsdk.cli.signals import Stop
+from asyncsdk.counts import were
 from asyncsdk.errors import (
     APIError,
     AsyncSDKError,
@@ -298,7 +299,7 @@ class BulkEditing:
             complain(f"--redo names {units.counted(len(unknown), 'id')} that no row has: {', '.join(unknown[:3])}")
         if kept := len(self.report.kept.intersection(self.request["redo"])):
             complain(
-                f"{units.counted(kept, 'edit')} {'was' if kept == 1 else 'were'} already redone for {self.run.redo}. "
+                f"{units.counted(kept, 'edit')} {were(kept)} already redone for {self.run.redo}. "
                 "Save the file again to send and pay again."
             )
         if self._is_over and outcomes.limit_reached is not None:

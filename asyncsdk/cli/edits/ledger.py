@@ -17,6 +17,7 @@ from asyncsdk.cli.edits.costs import spent_in
 from asyncsdk.cli.exits import Exit
 from asyncsdk.cli.options import Output
 from asyncsdk.cli.output import Out, complain, show_text
+from asyncsdk.counts import counted
 from asyncsdk.errors import ConfigurationError
 from asyncsdk.images.costs.money import NANOS
 
@@ -148,7 +149,7 @@ async def copy(
     if to is None:
         raise ConfigurationError(f"{target}: a ledger is copied into a database: postgresql://…. Nothing was changed.")
     copied = await copy_ledger(_chosen(source, "FROM "), to)
-    lines = [f"{copied.edits:,} edits copied to {to.url.place}, and compared there."]
+    lines = [f"{counted(copied.edits, 'edit')} copied to {to.url.place}, and compared there."]
     if not copied.is_new:
         lines = [f"It was copied to {to.url.place} before."]
     lines.append("No run sends from FROM any more: give --ledger TO from now on.")

@@ -13,6 +13,7 @@ from asyncsdk.cli import units
 from asyncsdk.cli.edits.batches import in_batches
 from asyncsdk.cli.edits.costs import spent
 from asyncsdk.cli.exits import Exit
+from asyncsdk.counts import them
 from asyncsdk.images.destination import NOT_DELIVERED
 
 if TYPE_CHECKING:
@@ -275,10 +276,9 @@ def stopping(in_flight: int, grace: float) -> str:
     if not in_flight:
         return "Stopping: nothing new is sent, and nothing is in flight."
     edits = units.counted(in_flight, "edit")
-    them = "it" if in_flight == 1 else "them"
     return (
-        f"Stopping: nothing new is sent. {edits} in flight, which may be paid: waiting for {them}, "
-        f"up to {grace:g} s. Ctrl-C again stops at once, and leaves {them} uncertain."
+        f"Stopping: nothing new is sent. {edits} in flight, which may be paid: waiting for {them(in_flight)}, "
+        f"up to {grace:g} s. Ctrl-C again stops at once, and leaves {them(in_flight)} uncertain."
     )
 
 
@@ -314,17 +314,18 @@ def _next(tally: Summary, not_sent: int, when: str, add: str) -> list[str]:
         )
     if left_out := tally.counts["left out"]:
         lines.append(
-            f"The {left_out:,} left out are listed above. Fix them, or give a linked folder as a SOURCE of its own: "
-            "the same command then sends what is in them."
+            f"The {left_out:,} left out {'is' if left_out == 1 else 'are'} listed above. Fix {them(left_out)}, or give "
+            "a linked folder as a SOURCE of its own: the same command then sends what is in there."
         )
     if not_sent:
         lines.append(f"{not_sent:,} not sent: {when}the same command goes on.")
         when = ""  # once is enough
     if failed := tally.counts["failed"]:
-        lines.append(f"Nothing was paid for the {failed:,} that failed: {when}the same command sends them again.")
+        again = f"{when}the same command sends {them(failed)} again."
+        lines.append(f"Nothing was paid for the {failed:,} that failed: {again}")
     if uncertain := tally.counts["uncertain"]:
         alone = f"The same command does not send the {uncertain:,} uncertain. " if add == "add" else ""
-        lines.append("Whether they were paid: look at the account's usage page.")
+        lines.append(f"Whether {'it was' if uncertain == 1 else 'they were'} paid: look at the account's usage page.")
         more = f"; that also sends the {saved:,} saved elsewhere" if (saved := tally.counts["elsewhere"]) else ""
         lines.append(f"{alone}To send the {uncertain:,} again (may be paid twice): {add} {_RETRY}{more}")
     if unsaved := tally.counts["unsaved"]:

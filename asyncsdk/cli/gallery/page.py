@@ -13,6 +13,7 @@ from attrs import frozen
 from asyncsdk.cli.gallery.card import MEANINGS, WORDS, card, digest
 from asyncsdk.cli.gallery.html import isolated, tag, text
 from asyncsdk.cli.gallery.item import GalleryItem
+from asyncsdk.counts import counted
 from asyncsdk.images.costs.money import nanos_of, shown
 
 MARK = '<!doctype html>\n<html lang="en" data-run="'  # how every gallery begins, in each version so far
@@ -79,14 +80,14 @@ def _hash(content: str) -> str:
 
 def _bar(items: Sequence[GalleryItem], title: str) -> Iterator[str]:
     tokens = sum(item.usage.total_tokens or 0 for item in items if item.usage)
-    spent = f" · {tokens:,} tokens" if tokens else ""
+    spent = f" · {counted(tokens, 'token')}" if tokens else ""
     cost = sum(nanos_of(item.cost) for item in items if item.cost)
     spent += f" · {shown(cost)}" if cost else ""
     pictures = sum(len(item.after) for item in items)
     yield tag(
         "div",
         tag("h1", isolated(title)),
-        tag("p", f"{len(items):,} edits · {pictures:,} pictures{spent}"),
+        tag("p", f"{counted(len(items), 'edit')} · {counted(pictures, 'picture')}{spent}"),
         class_="title",
     )
     yield tag("div", *_filters(items), class_="filters", role="group", aria_label="Show")

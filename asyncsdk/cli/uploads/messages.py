@@ -193,7 +193,8 @@ def failed(name: str, error: BaseException, *, now: float, instead: str = "") ->
     plain = f"error: {text}" if name in text else f"error: {name}: {text}"
     progress = error.progress if isinstance(error, AsyncSDKError) else None
     reason = _reason(error)
-    if reason is None:
+    is_forgotten = progress is not None and isinstance(error, AsyncSDKError) and error.bytes_done < progress.bytes_done
+    if reason is None or is_forgotten:  # such as an object whose version its server does not name
         advice = _advice(error, instead)
         return f"{plain}\n  {advice}" if advice else plain
     if progress is None or progress.upload_id is None:
@@ -290,6 +291,9 @@ def stopped(
         return f"{name}: stopped before its response came{why}. {further}"
     if progress.upload_id is None:
         return f"{name}: stopped before anything was sent{why}. The same command starts it."
+    if not progress.bytes_done:
+        again = instead or "The same command starts from the beginning, and makes no second file."
+        return f"{name}: stopped before any part of it was confirmed{why}: nothing was kept. {again}"
     place = f"{name}: stopped at {units.part_of(progress.bytes_done, progress.bytes_total)}{why}."
     left = (progress.expires_at or now + 1) - now
     if left <= 0:
@@ -298,8 +302,7 @@ def stopped(
             "The same command starts again from the beginning."
         )
     until = units.clock_time(now + left, now=now, zone=zone)
-    is_kept = progress.expires_at is not None and progress.bytes_done > 0
-    kept = f" What is sent is kept until {until} ({units.duration(left)})." if is_kept else ""
+    kept = f" What is sent is kept until {until} ({units.duration(left)})." if progress.expires_at is not None else ""
     return f"{place}{'' if instead else kept}\n  {instead or _what_is_left(progress, left)}"
 
 

@@ -17,6 +17,7 @@ from attrs import define, evolve, field, frozen
 
 from asyncsdk import api, files
 from asyncsdk.batches import Batch
+from asyncsdk.counts import counted
 from asyncsdk.errors import ChargeUnknownError, EditError, NotFoundError, SaveError
 from asyncsdk.http.response import Stream
 from asyncsdk.images.batch.drafts import DraftedPicture, DraftWriter, LineDrafts, PictureDraft, drop, problems_of
@@ -311,11 +312,15 @@ def _with_raw(error: Exception, raw: Path | None) -> Exception:
     return error
 
 
+def _came(pictures: int) -> str:
+    return f"{counted(pictures, 'picture')} came, and {'it is' if pictures == 1 else 'they are'} paid."
+
+
 def _shortfall(result: EditResult, verdict: LineVerdict, raw: Path | None) -> Problem | None:
     problem = shortfall(result)
     if not verdict.broken and problem is None:
         return None
-    problem = problem or Problem(type="EditError", message=f"{len(verdict.pictures)} pictures came, and they are paid.")
+    problem = problem or Problem(type="EditError", message=_came(len(verdict.pictures)))
     why = f" What else came can't be used ({'; '.join(verdict.broken)})." if verdict.broken else ""
     where = "" if raw is None else f" It is kept as it came: {raw}."
     raw_files = () if raw is None else (str(raw),)

@@ -8,6 +8,7 @@ from typing import Literal
 from attrs import field, frozen
 
 from asyncsdk.batches import Batch, BatchProblem
+from asyncsdk.counts import counted
 
 Step = Literal["poll", "read", "wait_for_another", "cut_again", "give_up"]
 
@@ -82,11 +83,11 @@ def _disagreement(batch: Batch) -> str | None:
         return None
     completed, failed = counts.completed or 0, counts.failed or 0
     if completed and not batch.output_file_id:
-        return f"{completed} requests succeeded, and there is no output file"
+        return f"{counted(completed, 'request')} succeeded, and there is no output file"
     if batch.status == "completed" and counts.total is not None and completed + failed < counts.total:
-        return f"{completed + failed} of {counts.total} requests ended"
+        return f"{completed + failed:,} of {counted(counts.total, 'request')} ended"
     if batch.status == "completed" and failed and not batch.error_file_id:
-        return f"{failed} requests failed, and there is no error file"
+        return f"{counted(failed, 'request')} failed, and there is no error file"
     return None
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 from attrs import define, field
 
 from asyncsdk.batches import Batch
+from asyncsdk.counts import counted, were
 from asyncsdk.images.batch.next_step import has_begun
 from asyncsdk.images.batch.verdicts import LineVerdict, verdict_of_none
 from asyncsdk.images.outcome import Status
@@ -77,11 +78,12 @@ class Tally:
         if self._is_cut:
             return "a line can't be read to its end"
         if self.unknown:
-            return f"{self.unknown} lines are of none of its edits"
+            return f"{counted(self.unknown, 'line')} {'is' if self.unknown == 1 else 'are'} of none of its edits"
         if counts is None or counts.completed is None:
             return "the server does not say how many of its edits were done"
         if counts.completed > len(self._succeeded):
-            return f"{counts.completed} of its edits were done, and its files have {len(self._succeeded)}"
+            done = counts.completed
+            return f"{done:,} of its edits {were(done)} done, and its files have {len(self._succeeded):,}"
         if has_begun(batch) and (counts.total or 0) < len(self.items):
-            return f"the server counts {counts.total} edits, and it has {len(self.items)}"
+            return f"the server counts {counted(counts.total or 0, 'edit')}, and it has {len(self.items):,}"
         return ""

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 from attrs import define, field, frozen
 
+from asyncsdk.counts import counted, were
 from asyncsdk.errors import ConfigurationError, LimitReachedError
 from asyncsdk.images.costs.money import NANOS, nanos_of, shown
 from asyncsdk.images.idempotency import is_known, same_header
@@ -246,12 +247,15 @@ class Limits:
         """Which limit is reached, with the current counts over all runs."""
         if self.max_cost is not None and self.is_cost_alone:
             next_one = f", and the next edit may cost {shown(self.held_back, up=True)}" if self.held_back else ""
-            spent = f"{shown(self.cost, up=True)} were spent or may have been, earlier runs included{next_one}."
+            so_far = f"{shown(self.cost, up=True)} were spent or may have been, earlier runs included"
+            spent = f"{so_far if self.cost else 'nothing was spent so far'}{next_one}."
             return f"max_cost={self.max_cost / NANOS:.10g} is {'exceeded' if self.is_passed else 'reached'}: {spent}"
         if self.max_tokens is not None and self.tokens >= self.max_tokens:
             verb, why = ("exceeded", " by edits that were in flight") if self.is_passed else ("reached", "")
-            return f"max_tokens={self.max_tokens} is {verb}{why}: {self.tokens:,} tokens were used in all."
-        return f"max_edits={self.max_edits} is reached: {self.edits:,} edits were sent so far, earlier runs included."
+            used = f"{counted(self.tokens, 'token')} {were(self.tokens)} used in all."
+            return f"max_tokens={self.max_tokens} is {verb}{why}: {used}"
+        sent = f"{counted(self.edits, 'edit')} {were(self.edits)} sent so far"
+        return f"max_edits={self.max_edits} is reached: {sent}, earlier runs included."
 
 
 @define

@@ -28,6 +28,7 @@ import anyio
 from attrs import astuple, define, field, frozen
 
 from asyncsdk import files
+from asyncsdk.counts import counted
 from asyncsdk.errors import ConfigurationError, LedgerBusyError, LedgerError
 from asyncsdk.images.ledger.claims import worded
 from asyncsdk.images.ledger.copied import COPIED_BY, COPIED_FROM, MOVED_TO, Chosen, Row, RowsDigest
@@ -158,9 +159,9 @@ class _Copy:
             [state] = await self.database.run("ledger_state")
         if (copied.value, spent_of(state)) != (digest, source.spent):
             raise LedgerError(
-                f"{self.place} has not what was copied there: {copied.rows:,} edits of {digest[0]:,}. The ledger that "
-                "was copied is as before, and runs go on with it.\n  Does something else write there? Use a database "
-                "of its own."
+                f"{self.place} has not what was copied there: {copied.rows:,} of {counted(digest[0], 'edit')}. The "
+                "ledger that was copied is as before, and runs go on with it.\n  Does something else write there? Use "
+                "a database of its own."
             )
 
     async def _ours(self, name: str, *arguments: Any) -> Mapping[str, Any]:
@@ -210,7 +211,8 @@ async def _of_files(directory: Path) -> AsyncIterator[_Files]:
         waiting = sum(is_not_delivered(state) for _, state in states.items())
         if waiting:
             raise LedgerError(
-                f"{waiting:,} edits in {directory} are paid, and their pictures wait there for their bucket. "
+                f"{counted(waiting, 'edit')} in {directory} {'is' if waiting == 1 else 'are'} paid, and "
+                f"{'its' if waiting == 1 else 'their'} pictures wait there for their bucket. "
                 "Nothing was changed.\n  Run the same edit-many once more, which puts them there; then copy the ledger."
             )
         yield _Files(ledger, await files.in_thread(Chosen.of, states))

@@ -23,7 +23,7 @@ from asyncsdk.uploads.parts.deadline import FASTER, watch_deadline
 from asyncsdk.uploads.parts.sending import Sending
 from asyncsdk.uploads.parts.session import ForgottenError, Session, opened_record
 from asyncsdk.uploads.response_checks import Others, not_created
-from asyncsdk.uploads.resuming.moved import NothingToResumeError, can_go_on, note
+from asyncsdk.uploads.resuming.moved import NothingToResumeError, can_go_on, note, why_from_start
 from asyncsdk.uploads.resuming.resume import ResumeState, Stage, replay, why_again
 from asyncsdk.uploads.reuse import SourceRun, reporting
 
@@ -39,6 +39,7 @@ class UploadRun(SourceRun):
     part_size: int
     others: Callable[[Completing, Collection[str | int]], Awaitable[Others]]
     _held: list[str] = field(factory=list, init=False)
+    _current: Session | None = field(default=None, init=False)
     _sends: ClassVar[type[Sending]] = Sending
 
     @property
@@ -63,6 +64,19 @@ class UploadRun(SourceRun):
         finally:
             for upload_id in self._held:
                 self.context.ids.uploads.pop(upload_id, None)
+
+    def report_kept(self) -> None:
+        """Report, once the claim is over, what was kept: also parts whose records were still on their way to the disk.
+
+        Without it the last report would be up to a tenth of a second old.
+        """
+        session = self._current
+        if session is None or self.meter.upload_id != session.upload_id:
+            return
+        state = replay(record for record in self.log.records if record.upload == session.upload_id)
+        counted = {part.id for part in session.parts}
+        self.meter.done += sum(part.length for part in (state.parts if state else ()) if part.id not in counted)
+        self.meter.report()
 
     async def _go_on(self, recalled: ResumeState | None) -> UploadResult:
         session = await self._session(recalled)
@@ -93,14 +107,14 @@ class UploadRun(SourceRun):
             self.meter.enter(UploadPhase.CHECKING, f"comparing {self.source.name} with {moved.upload}")
             await check_its_content(self.source, self.digest, state, self.context.hashers, self.meter.set_hashed)
         if not can_go_on(self.log.records, moved.upload, now=self.context.client.clock.now()):
-            raise NothingToResumeError(f"starting again: {moved.upload} can't be resumed any more")
+            raise NothingToResumeError(why_from_start(self.log.records, moved.upload))
 
     async def _send_again(self, why: str) -> UploadResult:
         """Return the File if it is there, else send all into a new upload. One that was moved is left to its call."""
         found = await self._still_there()
         if found is not None:
             return found
-        self.meter.start_over()
+        await self._start_over()
         if self.moved is not None:
             raise NothingToResumeError(why)
         return await self._send_all(await self._create(why))
@@ -178,6 +192,7 @@ class UploadRun(SourceRun):
         self.context.ids.uploads[opened.upload] = opened
 
     def _adopt(self, session: Session) -> None:
+        self._current = session
         self.meter.upload_id, self.meter.expires_at = session.upload_id, session.expires_at
         self._retry.deadline = math.inf if session.unverified else float(session.expires_at)
 

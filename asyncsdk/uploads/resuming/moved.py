@@ -33,6 +33,14 @@ class OtherContentError(NothingToResumeError):
     """What was sent of it is not in this file."""
 
 
+class BeganElsewhereError(Exception):
+    """A path that has uploads of its own holds a file now whose upload may have begun at another one: `openings`."""
+
+    def __init__(self, openings: Sequence[Opened]) -> None:
+        super().__init__()
+        self.openings = openings
+
+
 @frozen(kw_only=True)
 class MovedSource:
     """A file as it is now. `filename` is the one that the caller asked for; None: the file's own will do."""
@@ -121,6 +129,14 @@ def can_go_on(records: Sequence[Record], upload_id: str, *, now: float) -> bool:
     if state.stage is Stage.PENDING and not (state.bytes_held > 0 and now < state.opened.expires_at):
         return False
     return state.is_open and newest.upload_id == upload_id
+
+
+def why_from_start(records: Sequence[Record], upload_id: str) -> str:
+    """What to say to a person where that upload, of all `records` under its key, is not worth going on with."""
+    state = replay(record for record in records if record.upload == upload_id)
+    if state is not None and state.stage is Stage.PENDING and not state.bytes_held:
+        return f"starting from the beginning: nothing of {upload_id} was kept"
+    return f"starting again: {upload_id} can't be resumed any more"
 
 
 def note(opened: Opened, name: str) -> str:

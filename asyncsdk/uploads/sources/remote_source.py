@@ -9,6 +9,7 @@ from functools import partial
 import anyio
 from attrs import define, field
 
+from asyncsdk.counts import counted
 from asyncsdk.errors import AsyncSDKError, ConfigurationError, RemoteError, SourceError
 from asyncsdk.given import unpacked
 from asyncsdk.remote.address import RemoteAddress, remote_address
@@ -116,7 +117,7 @@ async def open_object(
     remote = await _asked(address, context, on_silence, partial(RemoteObject.open, address, context.stores))
     size = checked_size(remote.size, name)
     if job.size is not None and job.size != size:
-        raise SourceError(f"{name} has {size:,} bytes, not the {job.size:,} of size=. Nothing was sent.")
+        raise SourceError(f"{name} has {counted(size, 'byte')}, not the {job.size:,} of size=. Nothing was sent.")
     check_method(job.method, size, name)
     reading = _ObjectReading(remote)
     producer = Producer(given=reading, name=name, threads=context.stream_readers, patience=PATIENCE * context.stall)

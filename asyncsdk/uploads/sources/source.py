@@ -51,6 +51,11 @@ def is_for_streaming(given: Given) -> bool:
     return (is_stream(content) or opens_stream(content)) and instead_of(content) is None
 
 
+def is_read_once(given: Given) -> bool:
+    """Whether it is a stream that a second call can't read: no function opens it again."""
+    return is_for_streaming(given) and not opens_stream(unpacked(given).content)
+
+
 async def fill(source: Source, threads: DaemonThreadPool, offset: int, view: memoryview) -> None:
     """Fill `view` from `source`. When cancelled a thread may still be writing into it: drop its buffer."""
     if not source.read_now(offset, view):

@@ -103,7 +103,7 @@ class FileRun(SourceRun):
             found = await self._still_there()
             if found is not None:
                 return found
-            self.meter.start_over()
+            await self._start_over()
             self.slot.begin(self.meter, self.source.identity.size)
             try:
                 return await self._send_all()
