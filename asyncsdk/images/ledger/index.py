@@ -322,7 +322,7 @@ def _no_key(before: ItemState | None) -> dict[str, Any]:
 
 
 def usage_from(value: Any) -> Usage | None:
-    if not isinstance(value, Mapping):
+    if value is None or not isinstance(value, Mapping):  # to ask None whether it is one takes long
         return None
     tokens: Any = {name: int(value[name]) for name in TOKENS if value.get(name) is not None}
     return Usage(**tokens)

@@ -159,6 +159,6 @@ def problem_fields(problem: Problem) -> dict[str, Any]:
 
 def problem_from(value: Any) -> Problem | None:
     """The problem that was written down. Raises TypeError where a field is missing."""
-    if not isinstance(value, Mapping):
+    if value is None or not isinstance(value, Mapping):
         return None
     return Problem(**{name: item for name, item in value.items() if name in _KNOWN_OF_PROBLEMS})
