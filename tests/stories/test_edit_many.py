@@ -14,6 +14,7 @@ from asyncsdk import (
     ChargeUnknownError,
     Client,
     ConfigurationError,
+    EditError,
     EditResult,
     ImageEdit,
     ImageEditor,
@@ -22,6 +23,7 @@ from asyncsdk import (
     LimitReachedError,
     ModerationBlockedError,
 )
+from asyncsdk.images.bulk.policy import OnUncertain
 from asyncsdk.server import Fault, LocalServer
 from tests.stories.edits import MODEL, PICTURE, all_of, jobs, until
 from tests.stories.pictures import photo
@@ -104,6 +106,37 @@ async def test_who_wants_to_stop_at_the_first_lost_answer_is_told(tmp_path: Path
         assert server.edits.edits <= 5
 
 
+@pytest.mark.parametrize("on_uncertain", ["report", "retry"])
+async def test_a_server_that_fails_again_and_again_does_not_make_the_whole_list_uncertain(
+    tmp_path: Path, out: Path, on_uncertain: OnUncertain
+) -> None:
+    async with LocalServer(tmp_path / "s") as server, Client("sk-1", base_url=server.url) as client:
+        editor = ImageEditor(client)
+        server.inject(Fault("edit", "answer", status=500, every=1, times=1000))
+        async with editor.edit_many(jobs(60), out=out, concurrency=4, on_uncertain=on_uncertain) as outcomes:
+            found = await until(outcomes, EditError, match="10 edits in a row may have been paid.* 500")
+        assert {each.status for each in found} == {"uncertain"}
+        assert 10 <= server.calls["edit"] < 10 + 4
+        server.clear_faults()
+        async with editor.edit_many(jobs(60), out=out, concurrency=4) as outcomes:
+            await all_of(outcomes)
+            assert outcomes.counts == {"done": 60 - len(found), "uncertain": len(found)}
+
+
+async def test_a_server_that_fails_often_and_not_always_does_not_stop_the_run(tmp_path: Path, out: Path) -> None:
+    failing = Fault("edit", "answer", status=500, every=1, times=9)
+    async with (
+        LocalServer(tmp_path / "s", faults=[failing]) as server,
+        Client("sk-1", base_url=server.url) as client,
+        ImageEditor(client).edit_many(jobs(30), out=out, concurrency=1) as outcomes,
+    ):
+        for _ in range(3):
+            found = [await anext(outcomes) for _ in range(10)]
+            assert [each.status for each in found] == ["uncertain"] * 9 + ["done"]
+            server.inject(failing)
+        assert [outcome async for outcome in outcomes] == []
+
+
 async def test_a_wrong_key_stops_all(tmp_path: Path, out: Path) -> None:
     async with LocalServer(tmp_path / "s", api_key="right") as server, Client("wrong", base_url=server.url) as client:
         async with ImageEditor(client).edit_many(jobs(50), out=out, concurrency=4) as outcomes:
@@ -149,7 +182,7 @@ async def test_an_error_of_the_source_comes_out_after_what_is_in_flight(
     async def broken() -> AsyncIterator[ImageEdit]:
         for job in jobs(3):
             yield job
-        while len(server.requests) < 3:
+        while server.calls["edit"] < 3:
             await anyio.sleep(0.01)
         raise ZeroDivisionError("in the caller's own generator")
 

@@ -181,6 +181,8 @@ class EditWorker:
         self._attempt_failed(failure, is_followed=True)
         self._is_known = self._is_known or is_kept
         self.run.count_unusable(failure, failure)
+        if not is_kept:
+            self.run.count_doubt(failure)
         self._is_out_of_reach = is_unreachable(error)
 
     @property
@@ -226,6 +228,7 @@ class EditWorker:
             return None
         outcome = await self._end(failure)
         self.run.count_unusable(error, outcome.error)
+        self.run.count_doubt(error)
         reason = self.lifecycle.reason_to_stop(error, self.run.on_uncertain, answered=self.run.answered)
         if reason is not None:
             self.run.halt(outcome.error or reason if reason is failure else reason)
