@@ -186,7 +186,7 @@ class BulkRun:
         if self._in_doubt >= MOST_IN_DOUBT:
             reason = EditError(
                 f"{self._in_doubt} edits in a row may have been paid, and none was done between: {error.__cause__}\n"
-                "  Nothing more was sent. These edits stay uncertain. Once the server is well again, the same call goes on "
+                "  Nothing more was sent. These edits stay uncertain. Once the server is well the same call goes on "
                 "with the others."
             )
             reason.resumable = True
