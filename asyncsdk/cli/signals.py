@@ -1,6 +1,7 @@
 """Ctrl-C, SIGTERM, SIGHUP: the first ends the run in good order, within a second even if something hangs.
 
-A run that has paid edits in flight takes the first as a request to wind down, and the second as the end.
+A run that has paid edits in flight takes the first as a request to wind down, and the second as the end. One that
+comes in the microseconds before a call that blocks the main thread is handled after it: Python hears of it then.
 """
 
 from __future__ import annotations

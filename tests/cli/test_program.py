@@ -321,6 +321,7 @@ def test_what_hangs_is_left_within_a_second_and_the_last_words_are_said_all_the_
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
+        time.sleep(0.3)  # a signal that comes just before a call that blocks is handled after it, by any Python
         began = time.monotonic()
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=10)
