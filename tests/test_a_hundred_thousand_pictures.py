@@ -22,6 +22,7 @@ from asyncsdk.cli.edits.messages import Moment, Summary, moving
 from asyncsdk.cli.signals import Stop
 from asyncsdk.images.batch.progress import BatchProgress, BatchStep
 from asyncsdk.images.bulk.preview import PlanBuilder
+from asyncsdk.images.costs.money import CostRange
 from asyncsdk.server import LocalServer
 from tests.pages import ROOT, blocks_of
 from tests.stories.pictures import photo
@@ -75,9 +76,12 @@ def test_what_the_program_prints_is_on_the_page_as_it_prints_it() -> None:
     edit, now = ImageEdit(image=b"", prompt="", model="gpt-image-2"), 0.0
     batches = batches_of(repeat(edit, 100_000), None)
     plan = PlanBuilder().plan(None)
-    plan = evolve(plan, to_send=100_000, pictures=100_000, input_images=100_000)
+    cost = CostRange(2, 4)
+    plan = evolve(plan, to_send=100_000, pictures=100_000, input_images=100_000, cost=cost, batch_cost=cost.times(0.5))
     forecast = Forecast(edits=100_000, pictures=100_000, plan=plan, problems=Summary(), batches=batches)
-    assert f"\n{plan_lines(plan, forecast, images_per_minute=None)}\n" in PAGE
+    *lines, costs = plan_lines(plan, forecast, images_per_minute=None).splitlines()
+    assert costs.startswith("It costs ")
+    assert "\n".join(["", *lines, ""]) in PAGE
     under_way = [
         batch(5, "reading", recorded=31),
         batch(6, "finalizing", completed=341),

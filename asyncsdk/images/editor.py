@@ -233,7 +233,7 @@ class ImageEditor:
         accept_damage: bool = False,
         check: bool | None = None,
     ) -> AbstractAsyncContextManager[BatchOutcomes]:
-        """Run many edits by the Batch API, for half the price, within a day: used as `edit_many`, with its ledger.
+        """Run many edits by the Batch API, mostly for half the price, within a day: as `edit_many`, with its ledger.
 
         Each picture is uploaded once, the edits go into batches, and results are saved as their files are read. The
         same call, made again, resumes a killed one at any moment; it never creates a batch twice. What `edit_many` did

@@ -99,7 +99,7 @@ def _why_not_served(path: str) -> str:
     if re.match(r"/openai\b", path):
         return "Azure's paths are not served: use a client of OpenAI with a base URL that ends with /v1."
     if path.startswith("/v1"):
-        return f"asyncsdk serves uploads, files, images/edits, batches; not {path}."
+        return f"asyncsdk serves uploads, files, images/edits, batches, models/MODEL; not {path}."
     return "asyncsdk serves the API below /v1, its own page at /, and /health."
 
 
@@ -123,5 +123,5 @@ def too_large(what: str, limit: int) -> ApiError:
 
 NEEDS_PILLOW = "Image edits need Pillow: pip install pillow (the extra `server`)"
 _DOUBLED = re.compile(r"/v1/(uploads|files|images/edits|images|batches)/(uploads|files|images|batches)(/|$)")
-_SERVED = re.compile(r"/(uploads|files|images/edits|batches)(/|$)")
+_SERVED = re.compile(r"/(uploads|files|images/edits|batches)(/|$)|/models/")
 _WORDS = {bool: "a boolean", int: "an integer", float: "a number", str: "a string", list: "an array", dict: "an object"}

@@ -95,7 +95,7 @@ class LocalServer:
         idempotency_header: A header whose key makes an edit once: asked again with it, the same answer comes.
         idempotency_seconds: How long such a key is remembered. None: for ever.
         model_ends: The models that GET /models/{model} knows, each with the day on which it ends (YYYY-MM-DD), "" for
-            none. None: there is no such call.
+            none. None: every model, as edits take any, and none ends.
         clock: Returns unix seconds, for `created_at`, expiries and the Date header.
         timing: How long it waits for what, in seconds; for tests of the server itself.
 

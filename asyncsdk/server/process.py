@@ -64,7 +64,7 @@ class ServerProcess:
         documented_tokens: What an edit used is by the rules that are documented for its model, or were measured.
         idempotency_header: A header whose key makes an edit once: asked again with it, the same answer comes.
         idempotency_seconds: How long such a key is remembered. None: for ever.
-        model_ends: The models that GET /models/{model} knows, with the day on which each ends. None: no such call.
+        model_ends: The models that GET /models/{model} knows, with the day on which each ends. None: all.
 
     Raises:
         ValueError: An option makes no sense.

@@ -35,6 +35,7 @@ from asyncsdk.uploads.resuming.moved import (
     MovedSource,
     NothingToResumeError,
     OtherContentError,
+    named_otherwise,
     sent_otherwise,
 )
 from asyncsdk.uploads.resuming.resume import ResumeState, Stage, replay, upload_key
@@ -107,7 +108,7 @@ class UploadCall:
             moved, is_new = self._moved_source(), not records.records
             earlier = await self._earlier(moved) if moved is not None and is_new else []
             if not earlier:
-                why = await self._sent_otherwise(moved) if moved is not None and is_new else ""
+                why = await self._known_otherwise(moved) if is_new else ""
                 elsewhere = None if moved is None or is_new else partial(self._earlier, moved)
                 try:
                     return await self._finish(key, records, why=why, elsewhere=elsewhere)
@@ -162,7 +163,11 @@ class UploadCall:
 
     def _moved_source(self) -> MovedSource | None:
         """What an earlier upload of the file is known by; None where none is to be looked for."""
-        if self.job.key is not None or self.source.place is None or not self.job.resume:
+        return self._source_now() if self.job.key is None else None
+
+    def _source_now(self) -> MovedSource | None:
+        """The file as it is now; None where nothing earlier is to be looked for."""
+        if self.source.place is None or not self.job.resume:
             return None
         identity = self.source.identity
         moved = MovedSource(
@@ -184,6 +189,14 @@ class UploadCall:
             return await self.context.moved_files.earlier(moved, self.context.readers)
         finally:
             timer.cancel()
+
+    async def _known_otherwise(self, moved: MovedSource | None) -> str:
+        """What to say where the file, or the content of the caller's own key, is known with other options."""
+        if moved is not None:
+            return await self._sent_otherwise(moved)
+        now = None if self.job.key is None else self._source_now()
+        openings = [] if now is None else await self.context.moved_files.named_otherwise(now, f"{self.place}")
+        return named_otherwise(f"{self.job.key}", openings[0]) if openings else ""
 
     async def _sent_otherwise(self, moved: MovedSource) -> str:
         """What to say where the file was sent with other options, in whole or in part: it is sent again."""

@@ -62,8 +62,11 @@ def test_a_dry_run_says_what_it_costs_directly_and_as_a_batch(run: Run) -> None:
         "It costs about $0.0120 to $0.0377 in batches, twice that directly (" in run(*MANY, "--dry-run", "--batch").out
     )
     unknown = run(*MANY[:4], "-m", "gpt-image-2.6-flare", *MANY[6:], "--dry-run", "--batch").out
+    assert "They make 1 batch. Each picture" in unknown
+    assert "half" not in unknown
     assert re.search(r"It costs about \$\S+ to \$\S+ directly; as a batch that is not known \(prices of", unknown)
-    unknown = run("edit-many", "photos", "-p", "x", "-m", "mine", "-o", "out", "--dry-run").out
+    unknown = run("edit-many", "photos", "-p", "x", "-m", "mine", "-o", "out", "--dry-run", "--batch").out
+    assert "half" not in unknown
     assert "4 of these edits have a model or an output without a known price" in unknown
 
 
@@ -113,6 +116,30 @@ def test_a_limit_in_dollars_ends_with_code_4_and_what_was_spent_is_said(run: Run
     assert priced.edits.edits == 4
 
 
+@pytest.mark.usefixtures("priced")
+def test_one_edit_says_what_it_cost_by_the_same_rule(run: Run) -> None:
+    one = ("edit", "photos/p0.png", "-p", "x", *KNOWN, "--overwrite")
+    [record], [of_many] = run(*one, "--json").records, run(*MANY[:-1], "many", "--max-edits", "1", "--json").records
+    assert (record["cost"], record["usage"]) == (of_many["cost"], of_many["usage"])
+    assert record["cost"] == 0.005981
+    assert re.fullmatch(r"out/p0\.png, [\d,]+ tokens, \$0\.00598\n", run(*one).out)
+    another = ["another" if argument == "gpt-image-2" else argument for argument in one]
+    unknown = run(*another, "--json")
+    assert (unknown.records[0]["cost"], unknown.code) == (None, 0)
+
+
+def test_a_table_of_prices_that_is_not_one_is_refused_before_one_edit_is_sent(run: Run, priced: LocalServer) -> None:
+    one = ("edit", "photos/p0.png", "-p", "x", *KNOWN)
+    [prices] = run("prices", "--json").records
+    Path("mine.json").write_text(json.dumps(prices).replace("30.0", "300.0"))
+    dear = run(*one, "--prices", "mine.json", "--json").records[0]["cost"]
+    assert dear > 0.05
+    Path("mine.json").write_text("{}")
+    refused = run(*one, "--prices", "mine.json", "--overwrite")
+    assert (refused.code, priced.edits.edits) == (2, 1)
+    assert "Nothing was sent." in refused.err
+
+
 @pytest.mark.parametrize("kept_in", ["files", "database"])
 def test_what_is_paid_and_what_may_be_are_two_sums_in_a_ledger(
     run: Run, priced: LocalServer, request: pytest.FixtureRequest, kept_in: str
@@ -131,6 +158,9 @@ def test_what_is_paid_and_what_may_be_are_two_sums_in_a_ledger(
     assert run(*command, "--on-uncertain", "retry").code == 0
     shown = run("ledger", "show", *named).out
     assert ": $0.0239 paid, and up to $0.0189 for earlier tries\n" in shown
+    earlier, (record,) = record["cost_possible"], run("ledger", "show", *named, "--json").records
+    assert (record["cost_possible"], record["cost_earlier"]) == (0, pytest.approx(earlier))
+    assert record["cost"] == pytest.approx(record["cost_paid"] + record["cost_earlier"])
 
 
 def test_a_limit_in_dollars_holds_for_batches_at_their_price(run: Run, priced: LocalServer) -> None:

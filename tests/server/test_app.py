@@ -26,7 +26,7 @@ from tests.server.support import (
     until,
 )
 
-SERVED = "asyncsdk serves uploads, files, images/edits, batches"
+SERVED = "asyncsdk serves uploads, files, images/edits, batches, models/MODEL"
 
 
 async def test_answers_carry_the_headers_of_the_real_server() -> None:
@@ -78,6 +78,7 @@ async def test_with_a_key_set_only_that_one_is_taken(headers: dict[str, str], st
         ("GET", "/v1/uploads/upload_1", f"{SERVED}; not /v1/uploads/upload_1."),
         ("POST", "/v1/uploads/", "Leave out the slash at its end."),
         ("POST", "/uploads", "The API is below /v1, and this would be /v1/uploads: let the base URL end with /v1."),
+        ("GET", "/models/gpt-image-2", "this would be /v1/models/gpt-image-2: let the base URL end with /v1."),
         ("GET", "/files/file-1/content", "this would be /v1/files/file-1/content: let the base URL end with /v1."),
         ("POST", "/v1/v1/images/edits", "It has /v1 twice"),
         ("GET", "/v1/files/files", "The base URL has /files at its end: let it end with /v1."),

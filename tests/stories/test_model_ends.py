@@ -75,7 +75,12 @@ async def test_of_a_model_that_goes_on_or_is_not_known_nothing_is_said(
     assert not [record for record in caplog.records if record.name.startswith("asyncsdk.images")]
 
 
-@pytest.mark.parametrize("status", [401, 405, 429, 500])
+async def test_of_a_server_without_options_a_good_run_asks_for_nothing_that_is_not_there(tmp_path: Path) -> None:
+    server = await run(None, tmp_path)
+    assert {(record.route, record.status) for record in server.requests} == {("models.get", 200), ("edit", 200)}
+
+
+@pytest.mark.parametrize("status", [401, 404, 405, 429, 500])
 async def test_a_server_that_refuses_the_call_is_not_asked_again_and_nothing_is_said(
     tmp_path: Path, status: int
 ) -> None:

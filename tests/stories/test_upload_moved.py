@@ -9,7 +9,7 @@ import os
 import shutil
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from asyncsdk.uploads.method import UploadMethod
 from tests.stories.support import MIB, REFUSE_THE_REST, MakeFile, interrupted
 
 NOTE = "goes on with the upload of data.bin; the file keeps the name data.bin on the server"
+KEY_KNOWN = "the key 'kb' is known with the name data.bin, with which it would go on (--filename, filename=)"
 DAY = 86_400.0
 
 
@@ -68,6 +69,26 @@ async def test_a_renamed_file_goes_on_under_the_name_that_the_server_has(
     assert f"final.bin {NOTE}" in caplog.text
     again = await fresh().upload(renamed, purpose="batch")
     assert (again.reused, again.file.id) == (True, result.file.id)
+
+
+@pytest.mark.parametrize("is_done", [False, True])
+async def test_a_renamed_file_with_a_key_is_sent_again_and_told_which_name_goes_on(
+    server: LocalServer, fresh: Fresh, make_file: MakeFile, *, is_done: bool
+) -> None:
+    path, seen = make_file(), list[Progress]()
+    server.inject(*([] if is_done else [REFUSE_THE_REST]))
+    with suppress(InternalServerError):
+        await evolve(fresh(), max_retries=0).upload(path, purpose="batch", key="kb")
+    server.clear_faults()
+    renamed = path.rename(path.with_name("final.bin"))
+    another = await fresh().upload(renamed, purpose="batch", key="other", on_progress=seen.append)
+    assert (another.bytes_resumed, {progress.note for progress in seen}) == (0, {""})
+    result = await fresh().upload(renamed, purpose="batch", key="kb", on_progress=seen.append)
+    assert (result.bytes_resumed, result.file.filename) == (0, "final.bin")
+    notes = {progress.note for progress in seen}
+    assert notes == {"", f"{KEY_KNOWN}; sending it again"}
+    first = await fresh().upload(renamed, purpose="batch", key="kb", filename="data.bin")
+    assert (first.reused, first.bytes_resumed > 0, first.file.filename) == (is_done, True, "data.bin")
 
 
 async def test_an_uploader_finds_what_it_began_itself_after_it_looked_through_the_journal(

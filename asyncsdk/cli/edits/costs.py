@@ -35,14 +35,22 @@ def cost_lines(plan: EditPlan, *, in_batches: bool = False) -> list[str]:
 def _as_batch(plan: EditPlan) -> str:
     if plan.batch_cost is None or plan.cost is None:
         return "as a batch that is not known"
-    return "as a batch half" if plan.batch_cost == plan.cost.times(0.5) else f"as a batch {plan.batch_cost}"
+    return "as a batch half" if _is_half(plan) else f"as a batch {plan.batch_cost}"
 
 
 def _in_batches(plan: EditPlan) -> str:
     if plan.batch_cost is None or plan.cost is None:
         return f"{plan.cost} directly; as a batch that is not known"
-    is_half = plan.batch_cost == plan.cost.times(0.5)
-    return f"{plan.batch_cost} in batches, {'twice that directly' if is_half else f'directly {plan.cost}'}"
+    return f"{plan.batch_cost} in batches, {'twice that directly' if _is_half(plan) else f'directly {plan.cost}'}"
+
+
+def at_half(plan: EditPlan | None) -> str:
+    """`, for half the price` where that is known of all edits that would be sent, else nothing."""
+    return ", for half the price" if plan is not None and not plan.unpriced and _is_half(plan) else ""
+
+
+def _is_half(plan: EditPlan) -> bool:
+    return plan.cost is not None and plan.batch_cost == plan.cost.times(0.5)
 
 
 def spent(dollars: float, unpriced: int, prices: str | None) -> list[str]:
@@ -59,11 +67,15 @@ def spent_in(ledger: Mapping[str, Any]) -> str:
     unpriced = f", {ledger['unpriced']:,} tokens of them without a known price" if ledger["unpriced"] else ""
     if not ledger["cost"]:
         return unpriced
-    paid, possible = ledger["cost_paid"], ledger["cost_possible"]
-    earlier = max(0, ledger["cost"] - paid - possible)
+    paid, possible, earlier = ledger["cost_paid"], ledger["cost_possible"], earlier_in(ledger)
     amounts = [
         f"{shown(paid)} paid",
         *([f"up to {shown(possible, up=True)} for what is uncertain, in flight or in batches"] if possible else []),
         *([f"up to {shown(earlier, up=True)} for earlier tries"] if earlier else []),
     ]
     return f"{unpriced}: {', and '.join(amounts)}"
+
+
+def earlier_in(ledger: Mapping[str, Any]) -> int:
+    """What earlier tries of edits that were sent again cost at most: what counts beside their last ones."""
+    return max(0, int(ledger["cost"] - ledger["cost_paid"] - ledger["cost_possible"]))

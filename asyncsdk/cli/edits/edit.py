@@ -11,7 +11,7 @@ from attrs import define
 from cyclopts import Parameter
 
 from asyncsdk.cli.edits.messages import about_scripts, tokens_of
-from asyncsdk.cli.edits.options import EditOptions
+from asyncsdk.cli.edits.options import EditOptions, PricesFile
 from asyncsdk.cli.edits.typed import as_typed
 from asyncsdk.cli.options import Connection, Output, ShownAs
 from asyncsdk.cli.output import Out, complain
@@ -73,6 +73,7 @@ async def edit(
     ],
     reference: References = (),
     overwrite: Annotated[bool, Parameter(help="Replace existing files.")] = False,
+    prices: PricesFile = None,
     options: EditOptions = EditOptions(),  # noqa: B008 - frozen
     connection: Connection = Connection(),  # noqa: B008 - frozen
     output: Output = Output(),  # noqa: B008 - frozen
@@ -87,6 +88,8 @@ async def edit(
     from asyncsdk.cli.edits.rescue import LEAVE_SECONDS, keep_what_came, save
     from asyncsdk.cli.edits.waiting import WaitingView
     from asyncsdk.images.bulk.intake import read_and_check
+    from asyncsdk.images.costs.pricing import Pricing
+    from asyncsdk.images.costs.table import current_prices
     from asyncsdk.images.edit import file_name
     from asyncsdk.images.editor import ImageEditor
     from asyncsdk.images.saving import destination_of
@@ -99,6 +102,7 @@ async def edit(
     try:
         wanted = edit_of([*images], [*reference], prompt, out, options.given)
         await read_and_check(wanted, checked=True, stores=stores)
+        pricing = Pricing(await current_prices(prices))
         async with open_client(connection) as client:
             await check_place(place, wanted.n or 1, overwrite=overwrite)
             stop.at_the_end(last_words.say)
@@ -119,7 +123,7 @@ async def edit(
         if isinstance(error, AsyncSDKError):
             error.advice = advice_on(error)
         raise
-    report(written, name, result, saved)
+    report(written, name, result, saved, pricing.cost(wanted, result.usage))
     if saved.failure is not None:
         last_words.failure = saved.failure
         raise saved.failure
@@ -190,15 +194,17 @@ async def check_place(place: Destination, pictures: int, *, overwrite: bool) -> 
         raise ConfigurationError(f"can't save in {place.directory}: {error.strerror}. Nothing was sent.") from error
 
 
-def report(written: Out, name: str, result: EditResult, saved: Saved) -> None:
-    """Print where the pictures are: a line each, or one record."""
+def report(written: Out, name: str, result: EditResult, saved: Saved, cost: int | None) -> None:
+    """Print where the pictures are and what they cost: a line each, or one record."""
     from asyncsdk.cli.edits.records import record
+    from asyncsdk.images.costs.money import in_dollars, shown
 
     files = [str(path) for path in saved.files]
-    tokens = tokens_of(result.usage)
-    lines = [f"{files[0]}{f', {tokens}' if tokens else ''}", *files[1:]] if files else []
+    facts = [fact for fact in (tokens_of(result.usage), "" if cost is None else shown(cost)) if fact]
+    lines = [", ".join([files[0], *facts]), *files[1:]] if files else []
     status: Status = "done" if saved.failure is None else "uncertain"
-    entry = record(name, status, files=files, usage=result.usage, problem=saved.problem)
+    dollars = in_dollars(cost)
+    entry = record(name, status, files=files, usage=result.usage, cost=dollars, problem=saved.problem)
     if files:
         written.result("\n".join(lines), record=entry, name="\n".join(files))
     else:

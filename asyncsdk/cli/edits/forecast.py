@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from attrs import field, frozen
 
 from asyncsdk.cli import units
-from asyncsdk.cli.edits.costs import cost_lines
+from asyncsdk.cli.edits.costs import at_half, cost_lines
 from asyncsdk.cli.edits.messages import (
     MOST_NAMED,
     Summary,
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 UPLOADS_PER_MINUTE = 1_000  # of the API's limits for files
 _CONTINUE = "Continue? [y/N] "
-_HALF = " in batches, for half the price,"
 
 
 @frozen(kw_only=True)
@@ -66,7 +65,7 @@ def plan_lines(plan: EditPlan, forecast: Forecast, *, images_per_minute: float |
         time = f"; about {units.duration(plan.minutes * 60)} at {images_per_minute:g} images a minute"
     lines = [f"{', '.join(facts)}{time}."]
     if forecast.batches is not None:
-        lines.append(_as_batches(forecast.batches, plan.sent))
+        lines.append(_as_batches(forecast.batches, plan))
     elif plan.input_images != plan.sent:
         lines.append(f"They count as {plan.input_images:,} images against the rate limit: pictures, times n.")
     lines += cost_lines(plan, in_batches=forecast.batches is not None)
@@ -79,7 +78,9 @@ def plan_lines(plan: EditPlan, forecast: Forecast, *, images_per_minute: float |
 def question(forecast: Forecast) -> str:
     """What a person is asked before many edits are sent."""
     plan, rest = forecast.plan, [*_problems(forecast), *left_out_in_all(forecast.not_pictures, forecast.results)]
-    amount = f"{_amount(forecast.edits, forecast.pictures)} will be sent{_HALF if forecast.batches else ''} and paid"
+    half = at_half(plan)
+    how = f" in batches{half}{half and ','}" if forecast.batches else ""
+    amount = f"{_amount(forecast.edits, forecast.pictures)} will be sent{how} and paid"
     if plan is None:
         first = f"Up to {amount}."
     else:
@@ -90,11 +91,11 @@ def question(forecast: Forecast) -> str:
     return "\n  ".join([first, *rest, _CONTINUE]) if rest else f"{first} {_CONTINUE}"
 
 
-def _as_batches(batches: int, sent: int) -> str:
-    if not sent or not batches:
+def _as_batches(batches: int, plan: EditPlan) -> str:
+    if not plan.sent or not batches:
         return "Nothing new goes into batches."
-    made = f"They make {'1 batch' if batches == 1 else f'at most {batches:,} batches'}, for half the price"
-    minutes = sent / UPLOADS_PER_MINUTE
+    made = f"They make {'1 batch' if batches == 1 else f'at most {batches:,} batches'}{at_half(plan)}"
+    minutes = plan.sent / UPLOADS_PER_MINUTE
     takes = f", which takes {units.duration(minutes * 60)} at least" if minutes >= 2 else ""
     return f"{made}. Each picture is uploaded once before{takes}; the server then has a day for them."
 

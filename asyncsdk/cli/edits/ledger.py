@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from attrs import asdict
 from cyclopts import App, Parameter
 
-from asyncsdk.cli.edits.costs import spent_in
+from asyncsdk.cli.edits.costs import earlier_in, spent_in
 from asyncsdk.cli.exits import Exit
 from asyncsdk.cli.options import Output
 from asyncsdk.cli.output import Out, complain, show_text
@@ -56,7 +56,8 @@ async def show(
         return Exit.DONE
     lines = [f"{state}: {number:,}" for state, number in sorted(shown["states"].items())]
     lines.append(f"sent so far: {shown['edits']:,} edits, {shown['tokens']:,} tokens{spent_in(shown)}")
-    shown |= {name: shown[name] / NANOS for name in ("cost", "cost_paid", "cost_possible")}
+    shown["cost_earlier"] = earlier_in(shown)
+    shown |= {name: shown[name] / NANOS for name in ("cost", "cost_paid", "cost_possible", "cost_earlier")}
     if shown.get("late"):
         lines.append(f"with an answer that came late: {shown['late']:,}")
     lines += [f"at work: process {worker['pid']} on {worker['host']}" for worker in shown.get("workers", ())]

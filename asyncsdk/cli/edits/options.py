@@ -29,6 +29,11 @@ JsonObject = Annotated[
 ]
 
 
+PricesFile = Annotated[
+    str | None, Parameter(metavar="FILE", help="What models cost, in the form of: asyncsdk prices --json.")
+]
+
+
 _KINDS: dict[type, Any] = {str: str, int: Whole, bool: bool, ImageFile: str, Mapping: JsonObject}
 
 
@@ -98,9 +103,7 @@ class RunOptions:
             metavar="USD", help="Stop before more dollars are spent, counting earlier runs; see asyncsdk prices."
         ),
     ] = None
-    prices: Annotated[
-        str | None, Parameter(metavar="FILE", help="What models cost, in the form of: asyncsdk prices --json.")
-    ] = None
+    prices: PricesFile = None
     idempotency_header: Annotated[
         str | None,
         Parameter(
@@ -142,7 +145,8 @@ class BatchRunOptions:
     """Whether edits go in batches, and how these are made and awaited."""
 
     batch: Annotated[
-        bool, Parameter(help="Send edits in batches: half the price, done within a day. The same command goes on.")
+        bool,
+        Parameter(help="In batches: half the price of most models, done within a day. The same command goes on."),
     ] = False
     detach: Annotated[
         bool, Parameter(help="Don't wait for batches: the same command, also without this, collects what has ended.")

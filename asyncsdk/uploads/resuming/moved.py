@@ -79,11 +79,28 @@ class MovedSource:
         """Whether `opened` began with this file at this path: its fields were others where its key is another."""
         return self._is_of(opened) and opened.source == self.place
 
+    def may_be_named(self, opened: Opened, place: str) -> bool:
+        """Whether `opened`, of the caller's own key that `place` has, would be gone on with if it had its filename."""
+        fields = self.fields
+        return (
+            opened.source == place
+            and opened.bytes == self.size
+            and self._is_for(opened)
+            and (opened.purpose, opened.mime_type, opened.expires_after)
+            == (fields.purpose, fields.mime_type, fields.expires_after)
+            and opened.filename != fields.filename
+        )
+
     def _is_of(self, opened: Opened) -> bool:
+        known = (opened.bytes, opened.mtime_ns, opened.inode) == (self.size, self.mtime_ns, self.inode)
+        return known and self._is_for(opened)
+
+    def _is_for(self, opened: Opened) -> bool:
         settings = self.settings
-        return (opened.bytes, opened.mtime_ns, opened.inode) == (self.size, self.mtime_ns, self.inode) and (
-            (opened.base_url, opened.organization, opened.project)
-            == (settings.base_url, settings.organization, settings.project)
+        return (opened.base_url, opened.organization, opened.project) == (
+            settings.base_url,
+            settings.organization,
+            settings.project,
         )
 
 
@@ -113,6 +130,14 @@ def sent_otherwise(records: Sequence[Record], upload_id: str) -> str:
         return ""
     there = f"{state.bytes_held:,} of {state.opened.bytes:,} bytes of it were sent"
     return f"{there} as {upload_id} with other options; starting again"
+
+
+def named_otherwise(key: str, opened: Opened) -> str:
+    """What to say where the caller's own key is known with another filename: it is sent again."""
+    return (
+        f"the key {key!r} is known with the name {opened.filename}, with which it would go on (--filename, filename=); "
+        "sending it again"
+    )
 
 
 def can_go_on(records: Sequence[Record], upload_id: str, *, now: float) -> bool:

@@ -119,6 +119,13 @@ class MovedFiles:
         """
         return newest_first(await self._known(moved), moved.may_differ)
 
+    async def named_otherwise(self, now: MovedSource, place: str) -> list[Opened]:
+        """Return the uploads of the caller's own key that `place` has with another filename, newest first.
+
+        For a key with which nothing has this filename.
+        """
+        return newest_first(await self._known(now), lambda opened: now.may_be_named(opened, place))
+
     async def _known(self, moved: MovedSource) -> Iterable[Opened]:
         return chain(await self._looked_through(moved.written_at), self._begun)
 
