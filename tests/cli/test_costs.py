@@ -111,6 +111,13 @@ def test_a_limit_that_lets_none_be_sent_names_what_would_help(run: Run, priced: 
     assert "given" not in ran.err
 
 
+def test_copies_name_what_would_help_too(run: Run, priced: LocalServer, database_url: str) -> None:
+    command = ("edit-many", "photos", "-p", "x", "-m", "gpt-image-2", "--ledger", database_url, "--max-cost", "0.1")
+    ran = run(*command, "-o", "out")
+    assert (ran.code, priced.edits.edits) == (4, 0)
+    assert "(less with size and quality given)." in ran.err
+
+
 def test_a_dry_run_says_the_least_that_a_limit_in_dollars_lets_be_sent(run: Run, priced: LocalServer) -> None:
     limited = (*MANY, "--max-cost", "0.035")
     assert "4 to send, of which --max-cost 0.035 lets at least 1 be sent." in run(*limited, "--dry-run").out
