@@ -92,7 +92,8 @@ Exit codes
   0    done, also if it was done before
   1    failed, and repeating won't help
   2    wrong usage or refused: nothing was sent
-  3    some of several failed, or are uncertain; edit: it may be paid, or not all of it is saved
+  3    some of several failed, or are uncertain; edit: it may be paid, or not all of it is saved; edit-many: also if
+       all failed, though for now: the same command sends those again
   4    stopped at a limit that you set (--max-edits, --max-tokens, --max-cost)
   75   failed for now, or in batches that have not ended: run the same command again
   129  the terminal was closed

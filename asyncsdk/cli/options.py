@@ -8,7 +8,15 @@ from typing import Annotated, Literal, TypeVar
 from attrs import field, frozen
 from cyclopts import Group, Parameter, Token
 
-from asyncsdk.cli.units import parse_duration, parse_rate, parse_size, parse_whole, parse_whole_or_auto
+from asyncsdk.cli.units import (
+    parse_dollars,
+    parse_duration,
+    parse_number,
+    parse_rate,
+    parse_size,
+    parse_whole,
+    parse_whole_or_auto,
+)
 from asyncsdk.errors import ConfigurationError
 from asyncsdk.timing import STALL_SECONDS
 
@@ -62,6 +70,8 @@ def _part_size(text: str) -> int:
 
 
 Whole = Annotated[int, Parameter(converter=from_text(parse_whole))]
+Number = Annotated[float, Parameter(converter=from_text(parse_number))]
+Dollars = Annotated[float, Parameter(converter=from_text(parse_dollars), metavar="USD")]
 Size = Annotated[int, Parameter(converter=from_text(parse_size), metavar="SIZE")]
 Rate = Annotated[int, Parameter(converter=from_text(parse_rate), metavar="RATE")]
 Duration = Annotated[int, Parameter(converter=from_text(parse_duration), metavar="TIME")]

@@ -57,6 +57,23 @@ def parse_whole(text: str) -> int:
     return int(text)
 
 
+def parse_number(text: str) -> float:
+    """The number in `1.5`. Raises ValueError for anything else."""
+    return _number_in(text, "is not a number")
+
+
+def parse_dollars(text: str) -> float:
+    """The amount in `12.50`. Raises ValueError for anything else, such as `$50`."""
+    return _number_in(text, "is not an amount of dollars; use for example 50 or 12.50")
+
+
+def _number_in(text: str, problem: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{text!r} {problem}.") from None
+
+
 def parse_whole_or_auto(text: str) -> int | None:
     """The whole number in `12`, None for `auto`. Raises ValueError for anything else."""
     if text.strip() == "auto":

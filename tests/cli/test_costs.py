@@ -54,10 +54,13 @@ def test_a_dry_run_says_what_it_costs_directly_and_as_a_batch(run: Run) -> None:
     [record] = run(*MANY, "--dry-run", "--json").records
     assert record["cost"]["low"] == pytest.approx(2 * record["batch_cost"]["low"])
     assert "3 to send, of which" not in run(*MANY, "--dry-run", "--max-cost", "5").out
-    assert "4 to send, of which --max-cost 0.04 lets 2 be sent." in run(*MANY, "--dry-run", "--max-cost", "0.04").out
+    assert (
+        "4 to send, of which --max-cost 0.04 lets at least 2 be sent."
+        in run(*MANY, "--dry-run", "--max-cost", "0.04").out
+    )
     batch = (*MANY, "--dry-run", "--batch", "--max-cost")
     assert run(*batch, "0.04").out.startswith("4 to send.\nThey make 1 batch, for half the price.")
-    assert "4 to send, of which --max-cost 0.02 lets 2 be sent." in run(*batch, "0.02").out
+    assert "4 to send, of which --max-cost 0.02 lets at least 2 be sent." in run(*batch, "0.02").out
     assert (
         "It costs about $0.0120 to $0.0377 in batches, twice that directly (" in run(*MANY, "--dry-run", "--batch").out
     )
@@ -95,6 +98,34 @@ def test_what_would_narrow_the_range_is_named_where_it_is_left_to_the_server(
     out = run("edit-many", "photos", "-p", "x", "-m", model, *given, "-o", "out", "--dry-run").out
     line = f"Give {named} for a narrower range: else all that the server may choose counts.\n"
     assert line in out if named else "narrower" not in out
+
+
+def test_a_limit_that_lets_none_be_sent_names_what_would_help(run: Run, priced: LocalServer) -> None:
+    open_ = ("edit-many", "photos", "-p", "x", "-m", "gpt-image-2", "-o", "out", "--max-cost", "0.1")
+    dry = run(*open_, "--dry-run").out
+    assert dry.startswith("4 to send, of which --max-cost 0.1 lets 0 be sent.\n")
+    assert "Give --size and --quality to have more sent: else all that the server may choose counts.\n" in dry
+    for more in ((), ("--batch", "--poll", "1s")):
+        ran = run(*open_, *more)
+        assert (ran.code, priced.edits.edits) == (4, 0)
+        assert "(less with size and quality given)." in ran.err
+    ran = run(*MANY[:-2], "-o", "other", "--max-cost", "0.01")
+    assert ran.code == 4
+    assert "given" not in ran.err
+
+
+def test_copies_name_what_would_help_too(run: Run, priced: LocalServer, database_url: str) -> None:
+    command = ("edit-many", "photos", "-p", "x", "-m", "gpt-image-2", "--ledger", database_url, "--max-cost", "0.1")
+    ran = run(*command, "-o", "out")
+    assert (ran.code, priced.edits.edits) == (4, 0)
+    assert "(less with size and quality given)." in ran.err
+
+
+def test_a_dry_run_says_the_least_that_a_limit_in_dollars_lets_be_sent(run: Run, priced: LocalServer) -> None:
+    limited = (*MANY, "--max-cost", "0.035")
+    assert "4 to send, of which --max-cost 0.035 lets at least 1 be sent." in run(*limited, "--dry-run").out
+    ran = run(*limited, "-c", "1")
+    assert (ran.code, priced.edits.edits) == (4, 3)
 
 
 def test_limits_are_said_as_they_were_given() -> None:
@@ -187,6 +218,8 @@ def test_a_model_that_ended_is_refused_with_code_2(run: Run, priced: LocalServer
     ("option", "value", "said"),
     [
         ("--max-cost", "0", "--max-cost"),
+        ("--max-cost", "$50", "--max-cost: '$50' is not an amount of dollars; use for example 50 or 12.50."),
+        ("--images-per-minute", "many", "--images-per-minute: 'many' is not a number."),
         ("--prices", "none.json", "none.json can't be read: No such file"),
         ("--idempotency-header", "Authorization", "can't carry a key"),
     ],

@@ -215,7 +215,8 @@ def test_rejects_of_a_gallery_are_made_again_and_the_page_shows_all(run: Run, se
     assert list(Path("out/.asyncsdk/replaced").iterdir())
     third = run(*command, "--redo", "rejects.jsonl")
     assert statuses(third)["b"] == "skipped"
-    assert "1 edit was already redone for rejects.jsonl. Save the file again to send and pay again." in third.err
+    kept = "1 edit named in rejects.jsonl was done since that was saved, and not sent again. Save the file again"
+    assert kept in third.err
 
 
 def test_a_limit_that_was_set_is_exit_4_and_says_how_many_are_left(run: Run, server: LocalServer) -> None:
@@ -383,6 +384,21 @@ def test_edits_that_are_left_are_uncertain_and_written_down(
     assert "3 not sent: the same command goes on." in err
     assert len(left()) == 2
     assert Path("gallery.html").read_text().count("<article") == 2
+
+
+def test_what_was_turned_away_before_a_signal_failed_and_is_said_so(
+    server: LocalServer, capfd: pytest.CaptureFixture[str], interrupted: Callable[..., int], run: Run
+) -> None:
+    write_jobs(*({"id": f"j{number}", "prompt": f"p{number}"} for number in range(5)))
+    server.inject(Fault("edit", "answer", status=429, every=1))
+    assert interrupted(signals=1) == 143
+    err = capfd.readouterr().err
+    assert "2 failed. Details: out/failed.jsonl\n" in err
+    assert "3 not sent: the same command goes on." in err
+    assert "Nothing was paid for the 2 that failed: the same command sends them again." in err
+    assert len(left()) == 2
+    assert "failed: 2\n" in run("ledger", "show", "out").out
+    assert run("ledger", "failed", "out").out.count(": failed: ") == 2  # each with its reason
 
 
 def test_a_signal_lets_what_is_in_flight_come_home(

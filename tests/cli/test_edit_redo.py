@@ -31,6 +31,17 @@ def test_three_runs_pay_once_and_each_warns(run: Run, server: LocalServer) -> No
     assert server.edits.edits == 2
 
 
+def test_an_edit_that_is_newer_than_the_file_is_not_called_redone(run: Run, server: LocalServer) -> None:
+    photo(Path("a.png"), (16, 16))
+    Path("rejects.jsonl").write_text('{"id": "a"}\n')
+    time.sleep(0.02)
+    assert run(*COMMAND).code == 0
+    ran = run(*COMMAND, "--redo", "rejects.jsonl")
+    assert (ran.code, server.edits.edits) == (0, 1)
+    assert "1 edit named in rejects.jsonl was done since that was saved, and not sent again." in ran.err
+    assert "redone" not in ran.err
+
+
 class TestOnlyRedo:
     """With another prompt each edit is a new one: `--only redo` sends those that FILE names, and no others."""
 

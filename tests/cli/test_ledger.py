@@ -301,3 +301,14 @@ def test_a_ledger_in_a_database_is_named_by_its_place_alone(
     assert run("ledger", "show", database_url).out.startswith("done: 3\n")
     assert len(run("ledger", "export", database_url).out.splitlines()) == 3
     assert run("ledger", "accept", database_url).code == 0
+
+
+def test_a_list_without_edits_says_where_those_are_that_were_refused_before_they_were_sent(
+    run: Run, server: LocalServer, photos: Path
+) -> None:
+    write_jobs(*({"image": str(photos / "a.png"), "prompt": name, "id": name} for name in ("../x", "y")))
+    assert run("edit-many", "jobs.jsonl", *OPTIONS).code == 3
+    assert '"../x"' in Path("out/failed.jsonl").read_text()
+    where = "What was refused before it was sent is not in the ledger, but in failed.jsonl."
+    assert run("ledger", "failed", "out").err == f"No edit is failed or refused. {where}\n"
+    assert "lists it in failed.jsonl" in " ".join(run("ledger", "failed", "--help").out.split())

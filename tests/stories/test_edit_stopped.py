@@ -12,6 +12,8 @@ import pytest
 from attrs import define, field
 
 from asyncsdk import ChargeUnknownError, Client, CredentialError, EditResult, ImageEdit, ImageEditor, SaveError
+from asyncsdk.images.destination import OWN_DIRECTORY
+from asyncsdk.images.ledger.file import load_ledger
 from asyncsdk.server import LocalServer
 from tests.raw_server import RawServer, Talk, answering, client_of, reply, serving
 from tests.stories.edits import BUSY, LOST, all_of, done, jobs, until
@@ -62,8 +64,13 @@ async def test_what_the_server_turns_away_after_a_stop_is_not_sent_again(out: Pa
             await held.has(2)
             outcomes.stop()
             held.answer(refusal)
-            assert await all_of(outcomes) == []
+            assert [outcome.status for outcome in await all_of(outcomes)] == ["failed", "failed"]
         assert len(held.server.requests) == 2
+        known = await load_ledger(out / OWN_DIRECTORY)
+        assert [(state.status, state.problem is None) for _, state in known.index.states.items()] == [
+            ("failed", False),
+            ("failed", False),
+        ]
         held.answers[:] = [done()]
         async with ImageEditor(client).edit_many(jobs(10), out=out) as outcomes:
             await all_of(outcomes)
@@ -76,9 +83,24 @@ async def test_what_is_turned_away_after_the_first_lost_answer_is_not_sent_again
         async with edits as outcomes:
             await held.has(3)
             held.answer(LOST, BUSY_FOR_LONG)
-            [lost] = await until(outcomes, ChargeUnknownError)
-        assert lost.status == "uncertain"
+            ended = await until(outcomes, ChargeUnknownError)
+        assert sorted(outcome.status for outcome in ended) == ["failed", "failed", "uncertain"]
         assert len(held.server.requests) == 3
+
+
+async def test_a_redo_that_is_turned_away_and_stopped_leaves_the_edit_as_done(out: Path) -> None:
+    async with holding() as held, client_of(held.server) as client:
+        held.answer(done())
+        async with ImageEditor(client).edit_many(jobs(1), out=out) as outcomes:
+            [first] = await all_of(outcomes)
+    async with holding() as held, client_of(held.server) as client:
+        async with ImageEditor(client).edit_many(jobs(1), out=out, redo=[first.id]) as outcomes:
+            await held.has(1)
+            outcomes.stop()
+            held.answer(BUSY)
+            assert await all_of(outcomes) == []
+        known = await load_ledger(out / OWN_DIRECTORY)
+        assert [state.status for _, state in known.index.states.items()] == ["done"]
 
 
 async def test_a_stop_does_not_wait_for_a_second_try_of_what_was_lost(out: Path) -> None:

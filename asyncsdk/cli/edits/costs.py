@@ -21,7 +21,8 @@ def cost_lines(plan: EditPlan, *, in_batches: bool = False) -> list[str]:
         lines.append(f"It costs {_in_batches(plan) if in_batches else f'{plan.cost}, {_as_batch(plan)}'}{read}.")
     if plan.left_to_server:
         options = " and ".join(f"--{name}" for name in plan.left_to_server)
-        lines.append(f"Give {options} for a narrower range: else all that the server may choose counts.")
+        gain = "to have more sent" if plan.cost is None else "for a narrower range"
+        lines.append(f"Give {options} {gain}: else all that the server may choose counts.")
     if plan.unpriced:
         names = [name or "that which the server chooses" for name in plan.unpriced_models[:MOST_NAMED]]
         has = "has" if plan.unpriced == 1 else "have"

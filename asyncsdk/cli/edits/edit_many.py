@@ -299,8 +299,8 @@ class BulkEditing:
             complain(f"--redo names {units.counted(len(unknown), 'id')} that no row has: {', '.join(unknown[:3])}")
         if kept := len(self.report.kept.intersection(self.request["redo"])):
             complain(
-                f"{units.counted(kept, 'edit')} {were(kept)} already redone for {self.run.redo}. "
-                "Save the file again to send and pay again."
+                f"{units.counted(kept, 'edit')} named in {self.run.redo} {were(kept)} done since that was saved, and "
+                "not sent again. Save the file again to send and pay again."
             )
         if self._is_over and outcomes.limit_reached is not None:
             complain(f"note: {as_typed(outcomes.limit_reached)} Nothing was left to send.")

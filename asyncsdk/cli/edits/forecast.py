@@ -58,7 +58,7 @@ def limit_of(max_edits: int | None, max_tokens: int | None, max_cost: float | No
 
 def plan_lines(plan: EditPlan, forecast: Forecast, *, images_per_minute: float | None = None) -> str:
     """What a run would do: `184 to send, 112 done before, 5 refused (3 HEIC, 2 too large); about 12 min at …`."""
-    held = f", of which {forecast.limit} lets {plan.sent:,} be sent" if plan.held_back else ""
+    held = f", of which {forecast.limit} lets {_at_least(forecast)}{plan.sent:,} be sent" if plan.held_back else ""
     facts = [f"{plan.to_send:,} to send{held}", *_not_sent(plan, forecast)]
     time = ""
     if plan.minutes and images_per_minute is not None:
@@ -78,17 +78,25 @@ def plan_lines(plan: EditPlan, forecast: Forecast, *, images_per_minute: float |
 def question(forecast: Forecast) -> str:
     """What a person is asked before many edits are sent."""
     plan, rest = forecast.plan, [*_problems(forecast), *left_out_in_all(forecast.not_pictures, forecast.results)]
+    least, most = ("At least ", "at most ") if _at_least(forecast) else ("", "")
     half = at_half(plan)
     how = f" in batches{half}{half and ','}" if forecast.batches else ""
     amount = f"{_amount(forecast.edits, forecast.pictures)} will be sent{how} and paid"
     if plan is None:
         first = f"Up to {amount}."
     else:
-        held = f" ({forecast.limit} holds {plan.held_back:,} back)" if plan.held_back else ""
+        held = f" ({forecast.limit} holds {most}{plan.held_back:,} back)" if plan.held_back else ""
         not_sent = ", ".join(_not_sent(plan, forecast))
-        first = f"{amount}{held}.{f' Not sent: {not_sent}.' if not_sent else ''}"
+        first = f"{least}{amount}{held}.{f' Not sent: {not_sent}.' if not_sent else ''}"
         rest += [*cost_lines(plan, in_batches=forecast.batches is not None), *_remarks(plan, forecast)]
     return "\n  ".join([first, *rest, _CONTINUE]) if rest else f"{first} {_CONTINUE}"
+
+
+def _at_least(forecast: Forecast) -> str:
+    """`at least ` where edits are held back that have room once others cost less than the most that they may."""
+    plan = forecast.plan
+    is_open = plan is not None and plan.held_back and plan.sent and "--max-cost" in forecast.limit
+    return "at least " if is_open else ""
 
 
 def _as_batches(batches: int, plan: EditPlan) -> str:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 app = App(name="ledger")
 
 _HELP = "The ledger: the directory of the pictures or its .asyncsdk, or a database; else ASYNCSDK_LEDGER."
+_UNSENT = " What was refused before it was sent is not in the ledger, but in failed.jsonl."
 LedgerName = Annotated[str | None, Parameter(name="--ledger", metavar="DIR|postgresql://…", help=_HELP)]
 LedgerPlace = Annotated[str | None, Parameter(name="LEDGER", metavar="DIR|postgresql://…", help=_HELP)]
 LedgerOption = Annotated[str | None, Parameter(name="--ledger", metavar="DIR|postgresql://…", help="Same as LEDGER.")]
@@ -80,8 +81,12 @@ async def failed(
     ledger: LedgerOption = None,
     output: Output = Output(),  # noqa: B008 - frozen
 ) -> int:
-    """List the edits that failed or were refused, with the reason; nothing was paid for them."""
-    return await _list(_one_of(place, ledger), output, ("failed", "refused"))
+    """List the edits that failed or were refused, with the reason; nothing was paid for them.
+
+    An edit that was refused before it was sent is not in a ledger: edit-many reports it, and without a database
+    lists it in failed.jsonl.
+    """
+    return await _list(_one_of(place, ledger), output, ("failed", "refused"), _UNSENT)
 
 
 @app.command(usage="Usage: asyncsdk ledger uncertain [OPTIONS] [DIR|postgresql://…]")
@@ -189,7 +194,7 @@ async def schema() -> int:
     return Exit.DONE
 
 
-async def _list(ledger: str | None, output: Output, wanted: tuple[str, ...]) -> int:
+async def _list(ledger: str | None, output: Output, wanted: tuple[str, ...], note: str = "") -> int:
     out, number = Out(output), 0
     chosen = _chosen(ledger)
     for status in wanted:
@@ -198,7 +203,7 @@ async def _list(ledger: str | None, output: Output, wanted: tuple[str, ...]) -> 
             out.result(f"{entry['id']}: {status}{_because(problem)}", record=entry, name=entry["id"])
             number += 1
     if not number:
-        complain(f"No edit is {' or '.join(wanted)}.")
+        complain(f"No edit is {' or '.join(wanted)}.{note if isinstance(chosen, Path) else ''}")
     return Exit.DONE
 
 

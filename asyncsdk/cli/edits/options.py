@@ -10,7 +10,7 @@ from attrs import field, fields, frozen, make_class
 from cyclopts import Group, Parameter
 
 from asyncsdk.api import ImageFile
-from asyncsdk.cli.options import Duration, Whole, from_text
+from asyncsdk.cli.options import Dollars, Duration, Number, Whole, from_text
 from asyncsdk.images.edit import EDIT_FIELDS, EditField
 
 SHORT = {"model": "-m", "n": "-n"}  # -n is a number in both commands: what is paid never hangs on which of them it is
@@ -70,7 +70,7 @@ class RunOptions:
     prompt_file: Annotated[str | None, Parameter(metavar="FILE", help="A file with that prompt.")] = None
     concurrency: Annotated[Whole, Parameter(alias="-c", metavar="N", help="Edits in flight.")] = 8
     images_per_minute: Annotated[
-        float | None, Parameter(metavar="N", help="Your rate limit; else it is learned from the server.")
+        Number | None, Parameter(metavar="N", help="Your rate limit; else it is learned from the server.")
     ] = None
     rate_pool: Annotated[
         str | None,
@@ -98,10 +98,8 @@ class RunOptions:
         Whole | None, Parameter(metavar="N", help="Stop after N tokens; edits in flight may exceed it.")
     ] = None
     max_cost: Annotated[
-        float | None,
-        Parameter(
-            metavar="USD", help="Stop before more dollars are spent, counting earlier runs; see asyncsdk prices."
-        ),
+        Dollars | None,
+        Parameter(help="Stop before more dollars are spent, counting earlier runs; see asyncsdk prices."),
     ] = None
     prices: PricesFile = None
     idempotency_header: Annotated[
@@ -133,7 +131,7 @@ class RunOptions:
     ] = False
     dry_run: Annotated[bool, Parameter(help="Check everything, report what would be sent, and send nothing.")] = False
     yes: Annotated[bool, Parameter(help="Don't ask before sending many edits.")] = False
-    grace: Annotated[float, Parameter(metavar="SECONDS", help="How long Ctrl-C waits for edits in flight.")] = 120.0
+    grace: Annotated[Number, Parameter(metavar="SECONDS", help="How long Ctrl-C waits for edits in flight.")] = 120.0
     gallery: Annotated[
         str | None, Parameter(metavar="FILE|URL", help="Write an HTML page of this run: before and after.")
     ] = None

@@ -145,6 +145,7 @@ class Limits:
     cost: int = 0
     in_flight: int = field(default=0, init=False)
     held_back: int = field(default=0, init=False)  # what an edit that has no room costs at most
+    left_open: Collection[str] = field(default=(), init=False)  # what it leaves to the server, and costs less with
     is_in_batches: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -188,13 +189,13 @@ class Limits:
         if self.is_reached and not (self.may_have_room and self.is_cost_alone):
             raise self.reached()
 
-    def begin(self, most: int | None = None) -> None:
-        """Count an edit that is about to be sent, and costs `most` at most.
+    def begin(self, most: int | None = None, left_open: Collection[str] = ()) -> None:
+        """Count an edit that is about to be sent, costs `most` at most, and leaves `left_open` to the server.
 
         Raises LimitReachedError instead if that exceeds a limit.
         """
         if self.is_reached or not self.has_room(most):
-            raise self.reached(most)
+            raise self.reached(most, left_open)
         self.count(most)
 
     def count(self, most: int | None = None) -> None:
@@ -234,19 +235,20 @@ class Limits:
         used = ((self.max_edits, self.edits), (self.max_tokens, self.tokens))
         return not any(most is not None and so_far >= most for most, so_far in used)
 
-    def reached(self, most: int | None = None) -> LimitReachedError:
+    def reached(self, most: int | None = None, left_open: Collection[str] = ()) -> LimitReachedError:
         """The error of the limit that stops a run, with the current counts over all runs.
 
-        `most`: what the edit that is held back costs at most.
+        `most`: what the edit that is held back costs at most. `left_open`: the fields that it leaves to the server.
         """
-        self.held_back = most or self.held_back
+        self.held_back, self.left_open = most or self.held_back, left_open or self.left_open
         go_on = _LATER if self.is_in_batches and self.max_cost is not None and self.is_cost_alone else _GO_ON
         return LimitReachedError(f"{self.in_words()} Nothing more was sent. {go_on}")
 
     def in_words(self) -> str:
         """Which limit is reached, with the current counts over all runs."""
         if self.max_cost is not None and self.is_cost_alone:
-            next_one = f", and the next edit may cost {shown(self.held_back, up=True)}" if self.held_back else ""
+            hint = f" (less with {' and '.join(sorted(self.left_open, reverse=True))} given)" if self.left_open else ""
+            next_one = f", and the next edit may cost {shown(self.held_back, up=True)}{hint}" if self.held_back else ""
             so_far = f"{shown(self.cost, up=True)} were spent or may have been, earlier runs included"
             spent = f"{so_far if self.cost else 'nothing was spent so far'}{next_one}."
             return f"max_cost={self.max_cost / NANOS:.10g} is {'exceeded' if self.is_passed else 'reached'}: {spent}"
@@ -274,7 +276,7 @@ class ReservedLimits(Limits):
         """It is claimed, with what it costs at most."""
         return True
 
-    def begin(self, most: int | None = None) -> None:
+    def begin(self, most: int | None = None, left_open: Collection[str] = ()) -> None:
         """It is counted already."""
 
     def count(self, most: int | None = None) -> None:

@@ -27,7 +27,8 @@ class EditPlan:
         input_images: The pictures of what would be sent, times `n`: what counts against the rate limit.
         minutes: How long they take at the given `images_per_minute`; None without it.
         damage: The damaged parts of the ledger. A run stops at them unless `accept_damage` is set.
-        held_back: How many of `to_send` would not be sent, since a limit is reached before.
+        held_back: How many of `to_send` would not be sent, since a limit is reached before. For a limit in dollars each
+            counts with the most that it may cost: fewer are held back as the others cost less.
         pictures: How many pictures are requested in what would be sent: `n` of each.
         with_other_fields: How many of what would be sent have pictures that were made with other fields, such as
             another prompt, and that would be moved aside.
@@ -37,7 +38,8 @@ class EditPlan:
         batched: How many are in batches that have not ended, and would not be sent.
         cost: What the edits that would be sent cost, as far as their prices are known.
         batch_cost: The same in a batch; None where that is not known for one of their models.
-        left_to_server: Which of "size" and "quality" some of them leave to the server: given, they narrow the range.
+        left_to_server: Which of "size" and "quality" some of them, or of those that a limit in dollars holds back,
+            leave to the server: given, they narrow the range.
         unpriced: How many of what would be sent have a model whose price is not known, or an output that has none.
         unpriced_models: The names of these models; "" for one that is left to the server.
         prices: When the prices were read, and a warning if that is long ago.
@@ -123,6 +125,8 @@ class PlanBuilder:
             self._reserved += pricing.most(prepared.edit, pictures, batched=self.in_batches) or 0
             self._is_full = self._is_full or self._reserved > self.room
         if self._is_full and not counts_already:
+            if costs is not None:
+                costs.hold_back(prepared.edit)
             return
         if costs is not None:
             costs.add(prepared.edit, prepared.loaded.images)

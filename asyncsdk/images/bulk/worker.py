@@ -51,6 +51,7 @@ class EditWorker:
     _writer: ResultWriter | None = field(default=None, init=False)
     _recording: anyio.CancelScope = field(factory=anyio.CancelScope, init=False)
     _has_left: bool = field(default=False, init=False)
+    _turned_away: APIError | None = field(default=None, init=False)  # why its last attempt was not done
     _key: EditKey | None = field(default=None, init=False)
     _is_known: bool = field(default=False, init=False)  # it is asked for again: to the server it is one edit
     _cost: int | None = field(default=None, init=False)  # what it did cost
@@ -144,7 +145,8 @@ class EditWorker:
         if self.lifecycle.lost is not None and self._has_outlived_key:
             raise self.lifecycle.lost
         if not self._is_known:
-            self.run.limits.begin(self._most)
+            pricing = self.run.pricing
+            self.run.limits.begin(self._most, () if pricing is None else pricing.left_open(self.prepared.edit))
         self.lifecycle = self.lifecycle.to("counted")
         await self._ledger.intend(self._most, self._key, again=self._is_known)
         self.lifecycle = self.lifecycle.to("intended")
@@ -207,6 +209,7 @@ class EditWorker:
             self._release()
         elif not (is_followed and (self._is_known or self._may_ask_again)):
             self.run.settle(self._most, None)
+        self._turned_away = None if isinstance(error, ChargeUnknownError) else error
         self.lifecycle = self.lifecycle.failed(error)
 
     def _release(self) -> None:
@@ -224,7 +227,7 @@ class EditWorker:
         was_stopping = self.run.stopping
         self._attempt_failed(error)
         failure = self.lifecycle.lost or error
-        if was_stopping and isinstance(failure, APIError) and is_safe_to_repeat(failure):
+        if was_stopping and isinstance(failure, APIError) and is_safe_to_repeat(failure) and not self._is_left_failed:
             return None
         outcome = await self._end(failure)
         self.run.count_unusable(error, outcome.error)
@@ -272,7 +275,17 @@ class EditWorker:
             self.run.settle(self._most, None)
             return await self._end(charge_unknown(why))
         self._release()
-        return None if self.lifecycle.lost is None else await self._end(self.lifecycle.lost)
+        left = self.lifecycle.lost or (self._turned_away if self._is_left_failed else None)
+        return None if left is None else await self._end(left)
+
+    @property
+    def _is_left_failed(self) -> bool:
+        """Whether a run that stops after an attempt that was turned away leaves it as failed.
+
+        Of a shared ledger it is left to the other copies; what was done or lost before stays that.
+        """
+        before = self.prepared.before
+        return not self._ledger.owner.is_shared and (before is None or before.status == "failed")
 
     async def _end(self, error: Exception | None) -> EditOutcome:
         """Record its end. Where the ledger can't be written the run stops; the outcome stays true."""

@@ -10,7 +10,6 @@ from attrs import define, field, frozen
 
 from asyncsdk.images.costs.money import CostRange
 from asyncsdk.images.costs.pricing import Pricing
-from asyncsdk.images.costs.tokens import left_open
 from asyncsdk.images.edit import ImageEdit, Loaded
 
 
@@ -45,9 +44,13 @@ class PlannedCosts:
             return
         self._priced += 1
         self.total += cost
-        self._open |= set() if price.tokens is None else left_open(price.tokens, edit)
+        self._open |= self.pricing.left_open(edit)
         part = price.batch
         self._batch = None if part is None or self._batch is None else self._batch + cost.times(part)
+
+    def hold_back(self, edit: ImageEdit) -> None:
+        """Note what an edit that has no room leaves to the server: with that given it may have."""
+        self._open |= self.pricing.left_open(edit)
 
     def fields(self) -> dict[str, Any]:
         """The sums, as an `EditPlan` has them."""

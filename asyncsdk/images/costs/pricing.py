@@ -11,7 +11,7 @@ from asyncsdk.errors import ConfigurationError
 from asyncsdk.images.costs.estimate import estimate
 from asyncsdk.images.costs.money import CostRange
 from asyncsdk.images.costs.prices import PriceTable
-from asyncsdk.images.costs.tokens import Size
+from asyncsdk.images.costs.tokens import Size, left_open
 from asyncsdk.images.edit import HeicImage, ImageEdit, Loaded
 from asyncsdk.images.header import BadPicture, look
 from asyncsdk.models import Usage
@@ -42,6 +42,11 @@ class Pricing:
         price = self.table.of(edit.model) if batched else None
         part = 1.0 if price is None or price.batch is None else price.batch
         return None if known is None else known.times(part).high
+
+    def left_open(self, edit: ImageEdit) -> frozenset[str]:
+        """Which of "size" and "quality" it leaves to the server: given, it counts with less."""
+        price = self.table.of(edit.model)
+        return frozenset() if price is None or price.tokens is None else frozenset(left_open(price.tokens, edit))
 
     def cost(self, edit: ImageEdit, usage: Usage | None, *, batched: bool = False) -> int | None:
         """What an edit that used this cost, in billionths of a dollar; None where that is not known."""
