@@ -26,11 +26,7 @@ from asyncsdk.server.log import ACTIVE_REQUEST
 from asyncsdk.server.repository import Repository
 
 _POLL_SECONDS = 0.02
-# Small, so that a client soon feels the rate. Not below 64 KiB: a window less than one segment of the loopback (65,483
-# bytes) makes the client's system wait 200 ms before it sends into it, and "slow" was up to nine times slower than its
-# rate. Measured with 1, 4 and 8 parts at once: 64 to 512 KiB keep the rate, 32 do not. 128 leave room for a kernel that
-# counts the buffer differently.
-_SLOW_RECEIVE_BUFFER = 128 * 1024
+_SLOW_RECEIVE_BUFFER = 32 * 1024
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
