@@ -1,12 +1,13 @@
 -- A page of edits, by their keys, with the process that has the open claim.
 -- Law: it takes no lock, and reads older versions too: where an edit lacks a column, it is that of `older`.
--- What is decided of it is a compare-and-set on `epoch` and `try`.
+-- What is decided of it is a compare-and-set on `epoch` and `try`. `date_part` gives a double; `extract` gives a numeric,
+-- whose way to a double takes as long as the rest of a row.
 select e.key, e.id, e.status, e.phase, e.epoch, e.try, e.digest, e.source, e.n, e.files, e.usage, e.problem, e.run,
        e.new_digest, e.new_source, e.cost, e.new_cost, e.generation, e.new_generation, e.header, e.asks,
-       extract(epoch from e.tried)::float8 as tried, extract(epoch from e.new_tried)::float8 as new_tried,
-       extract(epoch from e.at)::float8 as at, extract(epoch from e.started)::float8 as started,
+       date_part('epoch', e.tried) as tried, date_part('epoch', e.new_tried) as new_tried,
+       date_part('epoch', e.at) as at, date_part('epoch', e.started) as started,
        h.id as holder, h.pid, h.host, h.machine, coalesce(h.until > clock_timestamp(), false) as is_alive,
-       extract(epoch from clock_timestamp())::float8 as now
+       date_part('epoch', clock_timestamp()) as now
 from json_array_elements_text($1::json) as g(key)
 cross join (
     select null::bigint as cost, null::bigint as new_cost, 0 as generation, null::integer as new_generation,
