@@ -10,6 +10,11 @@ def counted(count: int, thing: str) -> str:
     return f"{count:,} {thing}{'es' if thing.endswith('ch') else 's'}"
 
 
+def are(count: int) -> str:
+    """`is` of one, else `are`."""
+    return "is" if count == 1 else "are"
+
+
 def were(count: int) -> str:
     """`was` of one, else `were`."""
     return "was" if count == 1 else "were"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from asyncsdk.cli import units
+from asyncsdk.counts import are
 
 if TYPE_CHECKING:
     from asyncsdk.images.batch.progress import BatchProgress
@@ -77,8 +78,8 @@ def stopping(batches: Sequence[BatchProgress], grace: float) -> str:
 
 def in_batches(edits: int, *, direct: bool) -> str:
     """How to go on with edits whose batches have not ended; in a `direct` run another command does that."""
-    are, command = "is" if edits == 1 else "are", "this command with --batch" if direct else "the same command"
+    command = "this command with --batch" if direct else "the same command"
     return (
-        f"The {edits:,} in batches {are} with the server, which has up to a day: {command} goes on and saves what is "
-        "done. Results are there for 7 days at least."
+        f"The {edits:,} in batches {are(edits)} with the server, which has up to a day: {command} goes on and saves "
+        "what is done. Results are there for 7 days at least."
     )

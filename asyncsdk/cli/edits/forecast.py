@@ -17,6 +17,7 @@ from asyncsdk.cli.edits.messages import (
     listed,
     replaced_since,
 )
+from asyncsdk.counts import are, were
 
 if TYPE_CHECKING:
     from asyncsdk.images.bulk.preview import EditPlan
@@ -135,16 +136,15 @@ def _remarks(plan: EditPlan, forecast: Forecast) -> list[str]:
     lines = []
     if other := plan.with_other_fields:
         lines.append(
-            f"{other:,} of these {'was' if other == 1 else 'were'} done before with another prompt or other fields: "
+            f"{other:,} of these {were(other)} done before with another prompt or other fields: "
             f"their pictures will be moved to {forecast.replaced}."
         )
     if forecast.redoes and plan.with_other_fields and plan.named_in_redo < plan.sent:
         lines.append(f"--redo names {plan.named_in_redo:,} of these; to send only them: --only redo")
     if plan.equal:
-        verb = "is" if plan.equal == 1 else "are"
-        lines.append(f"{plan.equal:,} {verb} equal to another: each is sent and paid.")
+        lines.append(f"{plan.equal:,} {are(plan.equal)} equal to another: each is sent and paid.")
     for why, count in forecast.unbatchable.items():
-        lines.append(f"{count:,} can't be in a batch, and {'is' if count == 1 else 'are'} refused: {why}")
+        lines.append(f"{count:,} can't be in a batch, and {are(count)} refused: {why}")
     return lines
 
 

@@ -13,7 +13,7 @@ from asyncsdk.cli import units
 from asyncsdk.cli.edits.batches import in_batches
 from asyncsdk.cli.edits.costs import spent
 from asyncsdk.cli.exits import Exit
-from asyncsdk.counts import them
+from asyncsdk.counts import are, them
 from asyncsdk.images.destination import NOT_DELIVERED
 
 if TYPE_CHECKING:
@@ -310,11 +310,11 @@ def _next(tally: Summary, not_sent: int, when: str, add: str) -> list[str]:
     if malformed := tally.counts["malformed"]:
         lines.append(
             f"The {units.counted(malformed, 'malformed row')} listed above can't be sent, and "
-            f"{'is' if malformed == 1 else 'are'} not in {FAILED_JOBS}."
+            f"{are(malformed)} not in {FAILED_JOBS}."
         )
     if left_out := tally.counts["left out"]:
         lines.append(
-            f"The {left_out:,} left out {'is' if left_out == 1 else 'are'} listed above. Fix {them(left_out)}, or give "
+            f"The {left_out:,} left out {are(left_out)} listed above. Fix {them(left_out)}, or give "
             "a linked folder as a SOURCE of its own: the same command then sends what is in there."
         )
     if not_sent:
@@ -336,12 +336,12 @@ def _next(tally: Summary, not_sent: int, when: str, add: str) -> list[str]:
     if elsewhere := tally.counts["elsewhere"]:
         then = "the same command does not send them again" if add == "add" else "put the ledger back (see below) first"
         lines.append(
-            f"The {elsewhere:,} saved elsewhere {'is' if elsewhere == 1 else 'are'} paid: move the pictures from where "
+            f"The {elsewhere:,} saved elsewhere {are(elsewhere)} paid: move the pictures from where "
             f"they are, see above, to where you want them; {then}."
         )
     if waiting := tally.counts["waiting"]:
         lines.append(
-            f"The {waiting:,} not in the bucket yet {'is' if waiting == 1 else 'are'} paid, and kept where it is said "
+            f"The {waiting:,} not in the bucket yet {are(waiting)} paid, and kept where it is said "
             "above: the same command puts the pictures there, and pays nothing for it."
         )
     if gone := tally.counts["gone"]:

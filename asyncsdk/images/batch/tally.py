@@ -8,7 +8,7 @@ from typing import Literal
 from attrs import define, field
 
 from asyncsdk.batches import Batch
-from asyncsdk.counts import counted, were
+from asyncsdk.counts import are, counted, were
 from asyncsdk.images.batch.next_step import has_begun
 from asyncsdk.images.batch.verdicts import LineVerdict, verdict_of_none
 from asyncsdk.images.outcome import Status
@@ -78,7 +78,7 @@ class Tally:
         if self._is_cut:
             return "a line can't be read to its end"
         if self.unknown:
-            return f"{counted(self.unknown, 'line')} {'is' if self.unknown == 1 else 'are'} of none of its edits"
+            return f"{counted(self.unknown, 'line')} {are(self.unknown)} of none of its edits"
         if counts is None or counts.completed is None:
             return "the server does not say how many of its edits were done"
         if counts.completed > len(self._succeeded):

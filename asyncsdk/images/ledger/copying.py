@@ -28,7 +28,7 @@ import anyio
 from attrs import astuple, define, field, frozen
 
 from asyncsdk import files
-from asyncsdk.counts import counted
+from asyncsdk.counts import are, counted
 from asyncsdk.errors import ConfigurationError, LedgerBusyError, LedgerError
 from asyncsdk.images.ledger.claims import worded
 from asyncsdk.images.ledger.copied import COPIED_BY, COPIED_FROM, MOVED_TO, Chosen, Row, RowsDigest
@@ -211,7 +211,7 @@ async def _of_files(directory: Path) -> AsyncIterator[_Files]:
         waiting = sum(is_not_delivered(state) for _, state in states.items())
         if waiting:
             raise LedgerError(
-                f"{counted(waiting, 'edit')} in {directory} {'is' if waiting == 1 else 'are'} paid, and "
+                f"{counted(waiting, 'edit')} in {directory} {are(waiting)} paid, and "
                 f"{'its' if waiting == 1 else 'their'} pictures wait there for their bucket. "
                 "Nothing was changed.\n  Run the same edit-many once more, which puts them there; then copy the ledger."
             )
