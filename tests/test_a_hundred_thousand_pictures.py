@@ -18,7 +18,8 @@ from asyncsdk.cli.app import make_app
 from asyncsdk.cli.edits.batches import batch_lines
 from asyncsdk.cli.edits.dry_run import batches_of
 from asyncsdk.cli.edits.forecast import Forecast, plan_lines
-from asyncsdk.cli.edits.messages import Moment, Summary, moving
+from asyncsdk.cli.edits.messages import Summary
+from asyncsdk.cli.edits.moment import Moment, moving
 from asyncsdk.cli.signals import Stop
 from asyncsdk.images.batch.progress import BatchProgress, BatchStep
 from asyncsdk.images.bulk.preview import PlanBuilder

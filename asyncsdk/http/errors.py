@@ -12,7 +12,15 @@ from contextlib import contextmanager
 import aiohttp
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from asyncsdk.errors import APIConnectionError, APITimeoutError, CertificateError
+from asyncsdk.errors import (
+    APIConnectionError,
+    APIError,
+    APIResponseValidationError,
+    APIStatusError,
+    APITimeoutError,
+    CertificateError,
+    CredentialError,
+)
 from asyncsdk.http.request import PreparedRequest
 
 _UNKNOWN = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
@@ -81,6 +89,17 @@ def _why(error: aiohttp.ClientConnectorError) -> str:
     if isinstance(cause, ssl.SSLError | socket.gaierror) or code not in errno.errorcode:
         return str(error.strerror or cause)
     return os.strerror(code)
+
+
+def in_short(error: APIError) -> str:
+    """Why a request is sent again, in a few words (pure): `the server responded with 503`."""
+    if isinstance(error, APIStatusError):
+        return f"the server responded with {error.status_code}"
+    if isinstance(error, CredentialError):
+        return "no key could be fetched"
+    if isinstance(error, APIResponseValidationError):
+        return "the server's response can't be used"
+    return "the server's name can't be looked up" if has_no_address(error) else "no connection"
 
 
 def has_no_address(error: BaseException) -> bool:

@@ -9,12 +9,10 @@ from contextlib import contextmanager
 from asyncsdk.errors import (
     APIConnectionError,
     APIError,
-    APIResponseValidationError,
     APIStatusError,
     AsyncSDKError,
     CompletionUnknownError,
     ConfigurationError,
-    CredentialError,
     InvalidRequestError,
     UnusableClientError,
     UploadError,
@@ -23,7 +21,7 @@ from asyncsdk.errors import (
     UploadTooSlowError,
 )
 from asyncsdk.events import Progress
-from asyncsdk.http.errors import has_no_address
+from asyncsdk.http.errors import in_short
 from asyncsdk.threads import NoThreadError
 from asyncsdk.uploads.parts.session import TRANSIENT
 from asyncsdk.wal import DisplacedError
@@ -162,12 +160,4 @@ def _until(seconds: float | None) -> str:
 
 def waiting(error: APIError, delay: float) -> str:
     """Why an upload waits, and how long: `no connection; trying again in 2 s`. `delay` is in seconds."""
-    if isinstance(error, APIStatusError):
-        reason = f"the server responded with {error.status_code}"
-    elif isinstance(error, CredentialError):
-        reason = "no key could be fetched"
-    elif isinstance(error, APIResponseValidationError):
-        reason = "the server's response can't be used"
-    else:
-        reason = "the server's name can't be looked up" if has_no_address(error) else "no connection"
-    return f"{reason}; trying again {'at once' if delay < 0.5 else f'in {delay:.0f} s'}"
+    return f"{in_short(error)}; trying again {'at once' if delay < 0.5 else f'in {delay:.0f} s'}"

@@ -15,7 +15,7 @@ from rich.console import Console
 from asyncsdk.cli import display, output, units
 from asyncsdk.cli.display import BarDisplay, JsonDisplay, LineDisplay, NullDisplay, choose
 from asyncsdk.cli.edits.bar import RunView
-from asyncsdk.cli.edits.messages import Moment
+from asyncsdk.cli.edits.moment import Moment
 from asyncsdk.cli.uploads import bars
 from asyncsdk.cli.uploads.bars import BEFORE, LEFT, NOW, ON_ITS_WAY
 from asyncsdk.cli.uploads.transfer import UploadsView

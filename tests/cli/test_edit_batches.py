@@ -18,7 +18,7 @@ from rich.console import Console
 
 from asyncsdk.cli.edits.bar import RunView
 from asyncsdk.cli.edits.batches import MOST_SHOWN, batch_lines, seconds_left, stopping
-from asyncsdk.cli.edits.messages import Moment, moving
+from asyncsdk.cli.edits.moment import Moment, moving
 from asyncsdk.cli.gallery.card import MEANINGS
 from asyncsdk.images.batch.progress import BatchProgress
 from asyncsdk.images.outcome import Status

@@ -14,7 +14,7 @@ from rich.console import Console
 from asyncsdk.cli import display
 from asyncsdk.cli.display import BarDisplay, JsonDisplay, LineDisplay, NullDisplay, choose
 from asyncsdk.cli.edits.bar import RunView
-from asyncsdk.cli.edits.messages import Moment
+from asyncsdk.cli.edits.moment import Moment
 from asyncsdk.images.ledger.progress import LedgerProgress
 
 MOMENT = Moment(counts=Counter(done=3, refused=1), total=8, in_flight=2, images=3, seconds=60)
@@ -82,6 +82,7 @@ def test_json_tells_each_number(capsys: pytest.CaptureFixture[str]) -> None:
         "prices": None,
         "seconds": 60,
         "holding": 0.0,
+        "retrying": {},
         "not_pictures": 0,
         "results": 0,
         "left": 60,

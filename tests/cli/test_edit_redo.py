@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,20 @@ def test_an_edit_that_is_newer_than_the_file_is_not_called_redone(run: Run, serv
     assert (ran.code, server.edits.edits) == (0, 1)
     assert "1 edit named in rejects.jsonl was done since that was saved, and not sent again." in ran.err
     assert "redone" not in ran.err
+
+
+@pytest.mark.parametrize("only", [(), ("--only", "redo")])
+def test_a_redo_that_names_no_row_has_failed(run: Run, server: LocalServer, only: Sequence[str]) -> None:
+    photo(Path("a.png"), (16, 16))
+    assert run(*COMMAND).code == 0
+    Path("rejects.jsonl").write_text('{"id": "b"}\n{"id": "c"}\n')
+    ran = run(*COMMAND, "--redo", "rejects.jsonl", *only)
+    assert (ran.code, server.edits.edits) == (1, 1)
+    assert "--redo names 2 ids that no row has: b, c" in ran.err
+    Path("rejects.jsonl").write_text('{"id": "a"}\n{"id": "c"}\n')
+    ran = run(*COMMAND, "--redo", "rejects.jsonl", *only)
+    assert (ran.code, server.edits.edits) == (0, 2)
+    assert "--redo names 1 id that no row has: c" in ran.err
 
 
 class TestOnlyRedo:

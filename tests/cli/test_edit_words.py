@@ -10,7 +10,8 @@ import pytest
 
 from asyncsdk.cli.edits import report as edit_report
 from asyncsdk.cli.edits.forecast import Forecast, plan_lines
-from asyncsdk.cli.edits.messages import Moment, Summary, line_of, moving, reason_of, stopping, summary
+from asyncsdk.cli.edits.messages import Summary, line_of, reason_of, stopping, summary
+from asyncsdk.cli.edits.moment import Moment, moving
 from asyncsdk.cli.edits.records import record_of, record_of_error
 from asyncsdk.cli.edits.report import Report
 from asyncsdk.cli.options import Output
@@ -198,6 +199,10 @@ def test_a_line_tells_how_a_run_goes() -> None:
     assert moving(moment) == (
         "1,304 of 50,000: 1,190 done, 100 done before, 14 refused; 8 in flight, 240 images a minute, 9,000 tokens, "
         "waiting 12 s for the rate limit, 3 h 23 min left"
+    )
+    trouble = {"the server responded with 503": 8, "no connection": 1}
+    assert moving(Moment(retrying=trouble)) == (
+        "0; 0 in flight, 8 to be sent again: the server responded with 503, 1 to be sent again: no connection"
     )
     assert moving(Moment()) == "0; 0 in flight"
     assert moving(Moment(total=3, holding=1)) == "0 of 3; 0 in flight"

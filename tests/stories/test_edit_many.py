@@ -211,6 +211,29 @@ async def test_rate_limits_are_waited_out(tmp_path: Path, out: Path) -> None:
         assert set(server.edits.by_prompt.values()) == {1}
 
 
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [
+        (Fault("edit", "answer", every=1, times=3, status=503, retry_after=0.5), "the server responded with 503"),
+        (Fault("edit", "answer", every=1, times=3, status=429, retry_after=0.5), None),
+    ],
+    ids=["503", "429"],
+)
+async def test_what_waits_to_be_sent_again_is_counted_by_why(
+    tmp_path: Path, out: Path, fault: Fault, why: str | None
+) -> None:
+    async with (
+        LocalServer(tmp_path / "s", faults=[fault]) as server,
+        Client("sk-1", base_url=server.url) as client,
+        ImageEditor(client).edit_many(jobs(3), out=out, concurrency=3) as outcomes,
+    ):
+        while server.calls.get("edit", 0) < 3 or outcomes.in_flight:
+            await anyio.sleep(0.01)
+        assert outcomes.retrying == ({} if why is None else {why: 3})
+        assert {each.status for each in await all_of(outcomes)} == {"done"}
+        assert outcomes.retrying == {}
+
+
 async def test_a_caller_may_keep_the_pictures(editor: ImageEditor, tmp_path: Path) -> None:
     kept = {}
 

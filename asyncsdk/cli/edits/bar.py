@@ -10,7 +10,7 @@ from attrs import asdict, frozen
 
 from asyncsdk.cli.display import remarks
 from asyncsdk.cli.edits.batches import batch_lines, facts, more_like_these, shown
-from asyncsdk.cli.edits.messages import Moment, counted, moving, pace
+from asyncsdk.cli.edits.moment import Moment, counted, moving, pace
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

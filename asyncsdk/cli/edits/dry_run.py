@@ -145,6 +145,7 @@ class DryRun:
             not_pictures=len(rows.others),
             results=len(rows.results),
             limit=limit_of(*(self.limits[name] for name in _PLANNED)),
+            limits_cost=self.limits["max_cost"] is not None,
             redoes=bool(self.request["redo"]) and not self.request["only"],
             replaced=self.place.replaced,
             batches=batches,

@@ -17,7 +17,8 @@ from asyncsdk.cli.edits.arguments import batch_arguments, begin, check_grace, de
 from asyncsdk.cli.edits.batches import seconds_left
 from asyncsdk.cli.edits.batches import stopping as stopping_batches
 from asyncsdk.cli.edits.forecast import Forecast, question
-from asyncsdk.cli.edits.messages import Moment, cut_off, recovered, still_there, stopping, summary
+from asyncsdk.cli.edits.messages import cut_off, recovered, still_there, stopping, summary
+from asyncsdk.cli.edits.moment import Moment
 from asyncsdk.cli.edits.options import BatchRunOptions, EditOptions, RunOptions
 from asyncsdk.cli.edits.typed import as_typed
 from asyncsdk.cli.exits import Exit, exit_code
@@ -375,6 +376,7 @@ class BulkEditing:
             prices=self._outcomes.prices_read,
             seconds=time.monotonic() - self._began,
             holding=self._outcomes.rate_limit_wait,
+            retrying=self._outcomes.retrying,
             not_pictures=self._not_pictures,
             results=self._results,
             whole=self._outcomes.whole,
@@ -393,4 +395,5 @@ class BulkEditing:
         code = self.report.tally.code if self._reason is None else exit_code(self._reason, sent=not is_refused)
         if code == Exit.LIMIT and counts["batched"]:
             code = Exit.TRY_AGAIN  # what is in batches counts already: the same command goes on, and ends at the limit
-        return code or (Exit.FAILED if self._page_is_lost else Exit.DONE)
+        names_none = self._is_over and bool(self.request["redo"]) and not self.report.reported
+        return code or (Exit.FAILED if self._page_is_lost or names_none else Exit.DONE)

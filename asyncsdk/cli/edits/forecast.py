@@ -9,14 +9,8 @@ from attrs import field, frozen
 
 from asyncsdk.cli import units
 from asyncsdk.cli.edits.costs import at_half, cost_lines
-from asyncsdk.cli.edits.messages import (
-    MOST_NAMED,
-    Summary,
-    counted,
-    left_out_in_all,
-    listed,
-    replaced_since,
-)
+from asyncsdk.cli.edits.messages import MOST_NAMED, Summary, left_out_in_all, listed, replaced_since
+from asyncsdk.cli.edits.moment import counted
 from asyncsdk.counts import are, were
 
 if TYPE_CHECKING:
@@ -31,10 +25,10 @@ class Forecast:
     """What is known of a run before it begins.
 
     `edits` are at most sent, with `pictures`. `plan` is the outcome of a check of all rows, None if there was none.
-    `problems` counts the rows that can't be sent as they are, and `named` are the first of them. `limit` is the option
-    that holds edits back, and `replaced` the directory that older pictures are moved to. `redoes`: --redo is given, and
-    others than it names are sent too. `batches` are how many they make at most; None where they are sent directly.
-    `unbatchable` counts the rows that can't be in one, by why.
+    `problems` counts the rows that can't be sent as they are, and `named` are the first of them. `limit` names the
+    options that hold edits back; `limits_cost`: one of them is in dollars. `replaced` is the directory that older
+    pictures are moved to. `redoes`: --redo is given, and others than it names are sent too. `batches` are how many they
+    make at most; None where they are sent directly. `unbatchable` counts the rows that can't be in one, by why.
     """
 
     edits: int
@@ -45,6 +39,7 @@ class Forecast:
     not_pictures: int = 0
     results: int = 0
     limit: str = ""
+    limits_cost: bool = False
     replaced: str = ""
     redoes: bool = False
     batches: int | None = None
@@ -96,7 +91,7 @@ def question(forecast: Forecast) -> str:
 def _at_least(forecast: Forecast) -> str:
     """`at least ` where edits are held back that have room once others cost less than the most that they may."""
     plan = forecast.plan
-    is_open = plan is not None and plan.held_back and plan.sent and "--max-cost" in forecast.limit
+    is_open = plan is not None and plan.held_back and plan.sent and forecast.limits_cost
     return "at least " if is_open else ""
 
 

@@ -57,6 +57,10 @@ class Worker(Protocol):
     def waits_to_be_counted(self) -> bool:
         """Whether it is not under way, and counts against the limits once it is."""
 
+    @property
+    def trouble(self) -> str:
+        """Why it waits to be sent again, in a few words; '' if it does not."""
+
     def stop(self) -> None:
         """End it, unless it is under way."""
 

@@ -12,6 +12,7 @@ from attrs import define, field
 from asyncsdk import tasks
 from asyncsdk.errors import APIConnectionError, APIError, ChargeUnknownError, EditError, LedgerError, RateLimitError
 from asyncsdk.http.edit_response import Messages
+from asyncsdk.http.errors import in_short
 from asyncsdk.images.billing import ABANDONED, charge_unknown, is_safe_to_repeat, problem_of, status_of
 from asyncsdk.images.bulk.delivery import LedgerWriter, ResultWriter
 from asyncsdk.images.bulk.intake import PreparedEdit
@@ -52,6 +53,7 @@ class EditWorker:
     _recording: anyio.CancelScope = field(factory=anyio.CancelScope, init=False)
     _has_left: bool = field(default=False, init=False)
     _turned_away: APIError | None = field(default=None, init=False)  # why its last attempt was not done
+    trouble: str = field(default="", init=False)  # why it waits to be sent again, in a few words
     _key: EditKey | None = field(default=None, init=False)
     _is_known: bool = field(default=False, init=False)  # it is asked for again: to the server it is one edit
     _cost: int | None = field(default=None, init=False)  # what it did cost
@@ -132,6 +134,7 @@ class EditWorker:
 
     async def _before_attempt(self) -> None:
         """Wait for the rate limit, and record in the ledger that it is about to be sent."""
+        self.trouble = ""
         if not self._is_known:
             self.run.limits.check()  # at once, not after a wait for the rate
         if self.run.ends is not None:
@@ -186,6 +189,7 @@ class EditWorker:
         if not is_kept:
             self.run.count_doubt(failure)
         self._is_out_of_reach = is_unreachable(error)
+        self.trouble = "" if isinstance(error, RateLimitError) else in_short(error)  # that is the rate limit's wait
 
     @property
     def _may_ask_again(self) -> bool:
