@@ -26,7 +26,7 @@ from asyncsdk.server.log import ACTIVE_REQUEST
 from asyncsdk.server.repository import Repository
 
 _POLL_SECONDS = 0.02
-_SLOW_RECEIVE_BUFFER = 32 * 1024
+_SLOW_RECEIVE_BUFFER = 64 * 1024  # with half of it, eight parts at once took ten times as long as at their rate
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 

@@ -73,6 +73,14 @@ async def test_a_slow_server_reads_at_its_rate() -> None:
         server.assert_all_met()
 
 
+async def test_slow_parts_keep_their_rate_beside_each_other() -> None:
+    async with running(faults=[Fault("part", "slow", every=1, rate=8 * len(DATA))]) as (_, call):
+        parts, upload_id = 8 * [4 * DATA], await call.created(32 * len(DATA))
+        began = time.monotonic()
+        await asyncio.gather(*(call.add_part(upload_id, part) for part in parts))
+        assert 0.5 <= time.monotonic() - began < 2
+
+
 @pytest.mark.parametrize("route", ["part", "complete", "cancel"])
 @pytest.mark.parametrize("at", ["before", "after"])
 async def test_an_upload_can_expire_at_once(route: Route, at: Moment) -> None:

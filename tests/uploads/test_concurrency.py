@@ -5,6 +5,7 @@ The lines are models (`line_models.py`); the goals are those that the real thing
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from functools import cache
 from typing import Any
@@ -189,6 +190,14 @@ def test_a_step_up_whose_connections_begin_slowly_is_given_a_whole_measure() -> 
     for rate in (5 * flow, 5 * flow, 5 * flow, *[16 * flow] * 10):
         assert control.observe(window(control.number, rate)) > START
     assert control.best == 16
+
+
+def test_the_time_in_which_all_parts_wait_for_their_answers_is_a_part_of_the_rate() -> None:
+    """Small parts on a near line begin together and end together; a second each, of which they are sent in a half."""
+    control, size = ConnectionCount(), 1 << 20
+    for share in itertools.islice(itertools.cycle((1.5, 0.5, 0.0, 0.0)), 40):
+        control.observe(window(control.number, control.number * size * share / WINDOW_SECONDS / 2))
+    assert control.best == MOST
 
 
 @pytest.mark.parametrize("name", ["a slow disk", "limit_rate"])

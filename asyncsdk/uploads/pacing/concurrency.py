@@ -200,7 +200,10 @@ class ConnectionCount:
         if self._ceiling.is_hit(seen, self.number):
             self._retreat()
         elif not (seen.acked > 0 and seen.in_use >= IN_USE * self.number):
-            self._measure = Measure()
+            if seen.in_use >= IN_USE * self.number:
+                self._measure.pass_time(seen.seconds)
+            else:
+                self._measure = Measure()
             if self._is_blocked(seen.seconds):
                 self._settle()
         else:

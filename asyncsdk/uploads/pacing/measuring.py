@@ -166,6 +166,13 @@ class Measure:
             self._samples.append(rate)
         self._seconds, self._acked = 0.0, 0
 
+    def pass_time(self, seconds: float) -> None:
+        """Take in a window in which the connections were in use, and nothing was acknowledged.
+
+        Parts that began together end together, and then wait for their answers together: that is a part of the rate.
+        """
+        self._seconds += seconds
+
     def interrupt(self) -> None:
         """Begin again with this number."""
         self._samples.clear()
