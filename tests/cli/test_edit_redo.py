@@ -57,6 +57,17 @@ def test_a_redo_that_names_no_row_has_failed(run: Run, server: LocalServer, only
     assert "--redo names 1 id that no row has: c" in ran.err
 
 
+def test_a_run_of_one_status_does_not_say_that_no_row_has_the_others(run: Run, server: LocalServer) -> None:
+    photo(Path("a.png"), (16, 16))
+    assert run(*COMMAND).code == 0
+    time.sleep(0.02)
+    Path("rejects.jsonl").write_text('{"id": "a"}\n')
+    for only in ("failed", "failed", "refused"):
+        ran = run(*COMMAND, "--redo", "rejects.jsonl", "--only", only)
+        assert (ran.code, server.edits.edits) == (0, 2)
+        assert "that no row has" not in ran.err
+
+
 class TestOnlyRedo:
     """With another prompt each edit is a new one: `--only redo` sends those that FILE names, and no others."""
 
