@@ -396,5 +396,5 @@ class BulkEditing:
         code = self.report.tally.code if self._reason is None else exit_code(self._reason, sent=not is_refused)
         if code == Exit.LIMIT and counts["batched"]:
             code = Exit.TRY_AGAIN  # what is in batches counts already: the same command goes on, and ends at the limit
-        names_none = bool(self._unknown) and not self.report.reported
+        names_none = self.run.only == "redo" and bool(self._unknown) and not self.report.reported
         return code or (Exit.FAILED if self._page_is_lost or names_none else Exit.DONE)
