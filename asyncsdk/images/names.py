@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from hashlib import blake2b
+from itertools import accumulate
 
 from attrs import frozen
 
@@ -120,11 +121,19 @@ def stem_problem(name: str) -> NameProblem | None:
         return NameProblem(f"the id {name[:40]!r}… is longer than {LONGEST_PATH} bytes", "with an id that is too long")
     for part in name.split("/"):
         if part in {"", ".", ".."}:
-            leads = "leads out of the directory" if part == ".." or name[:1] == "/" else "leads nowhere"
+            leads = _where_it_leads(name)
             return NameProblem(f"the id {name!r} {leads}", f"with an id that {leads}")
         if casefolded(_seen(part)).startswith(".asyncsdk"):
             return NameProblem(f"the id {name!r} is kept for the ledger", "with an id that is kept for the ledger")
     return None
+
+
+def _where_it_leads(name: str) -> str:
+    parts = name.split("/")
+    steps = accumulate({"..": -1, ".": 0, "": 0}.get(part, 1) for part in parts)
+    if name.startswith("/") or min(steps) < 0:
+        return "leads out of the directory"
+    return "goes back with '..'" if ".." in parts else "leads nowhere"
 
 
 def why_refused(name: str, otherwise: str) -> str:

@@ -98,7 +98,11 @@ def test_a_name_that_leads_elsewhere_or_nowhere_is_refused(name: str) -> None:
     [
         ("../a", "with an id that leads out of the directory"),
         ("/etc/passwd", "with an id that leads out of the directory"),
+        ("a/../../b", "with an id that leads out of the directory"),
+        ("a/../b", "with an id that goes back with '..'"),
+        ("a/b/..", "with an id that goes back with '..'"),
         ("a//b", "with an id that leads nowhere"),
+        ("", "with an id that leads nowhere"),
         (".asyncsdk/x", "with an id that is kept for the ledger"),
         ("/".join(["x" * 100] * 11), "with an id that is too long"),
         ("fine", "as another"),
