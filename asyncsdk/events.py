@@ -62,7 +62,8 @@ class Progress:
         bytes_total: Size of the file; of a stream of unknown size what was read so far, until all of it is.
         bytes_done: Bytes whose parts the server has confirmed and the journal holds.
         bytes_resumed: Those of `bytes_done` that earlier runs sent.
-        bytes_in_flight: Bytes sent of parts that are not confirmed yet; they may still be lost.
+        bytes_in_flight: Bytes of parts that are not confirmed yet which the other side has acknowledged; they may still
+            be lost. Where the system does not tell (other than Linux), those that it was given.
         bytes_sent: Bytes that left in this run, retries included.
         bytes_hashed: Bytes hashed.
         parts_in_flight: Parts that are being sent.

@@ -10,6 +10,7 @@ import asyncio
 import socket
 import struct
 import sys
+from collections.abc import Callable
 
 from attrs import define, field, frozen
 
@@ -72,6 +73,7 @@ class StallTimer:
 
     While bytes are on their way, `stall` seconds without an acknowledged one end the attempt; once all
     have arrived, `response` seconds without a response do. `gave_up` then says why, before the transport is aborted.
+    `on_look` is called at each look.
     """
 
     stall: float
@@ -80,6 +82,7 @@ class StallTimer:
     fully_sent: bool = False
     idle: bool = False
     gave_up: str = field(default="", init=False)
+    on_look: Callable[[], object] | None = None
     _transport: asyncio.WriteTransport | None = field(default=None, init=False)
     _quiet: IdleTime | None = field(default=None, init=False)
     _timer: asyncio.TimerHandle | None = field(default=None, init=False)
@@ -106,6 +109,8 @@ class StallTimer:
         seen = observe(transport, self.written)
         responding = self.fully_sent and seen.arrived
         seconds = quiet.seconds(loop.time(), seen.moved, idle=self.idle)
+        if self.on_look is not None:
+            self.on_look()
         if seconds < (self.response if responding else self.stall):
             self._timer = loop.call_later(self._interval(), self._check, loop)
             return

@@ -134,7 +134,7 @@ class Meter:
 
     @property
     def left(self) -> int:
-        """Bytes that are neither in the journal nor on their way."""
+        """Bytes that neither the journal nor the peer has."""
         return self.total - self.done - self._in_flight
 
     @property
@@ -216,8 +216,8 @@ class Meter:
         self._sending.run(self.clock(), running=True)
         self.tick()
 
-    def bytes_sent(self, count: int) -> None:
-        """`count` bytes were sent."""
+    def bytes_moved(self, count: int) -> None:
+        """The peer has `count` more bytes."""
         self.moved += count
         self.shared.moved += count
         self._in_flight += count
@@ -226,15 +226,17 @@ class Meter:
             self.enter(UploadPhase.RETRYING, "trying again")
         self.tick()
 
-    def bytes_discarded(self, count: int) -> None:
-        """An attempt failed after `count` bytes."""
-        self._in_flight -= count
+    def bytes_discarded(self, moved: int, sent: int) -> None:
+        """An attempt failed after `sent` bytes, of which `moved` were counted: the others may have arrived too."""
+        self._in_flight -= moved
+        self.moved += sent - moved
+        self.shared.moved += sent - moved
 
-    def part_finished(self, sent: int, confirmed: int) -> None:
-        """A part ended: of `sent` bytes in flight, `confirmed` are in the journal now."""
+    def part_finished(self, moved: int, sent: int, confirmed: int) -> None:
+        """A part ended after `sent` bytes, of which `moved` were counted; `confirmed` are in the journal now."""
         self._parts_in_flight -= 1
         self._sending.run(self.clock(), running=self._parts_in_flight > 0)
-        self._in_flight -= sent
+        self.bytes_discarded(moved, sent)
         self.done += confirmed
         if confirmed and self.state is UploadPhase.RETRYING:  # only an answer shows that the trouble is over
             self.enter(UploadPhase.SENDING)
