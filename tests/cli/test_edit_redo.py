@@ -43,18 +43,31 @@ def test_an_edit_that_is_newer_than_the_file_is_not_called_redone(run: Run, serv
     assert "redone" not in ran.err
 
 
-@pytest.mark.parametrize("only", [(), ("--only", "redo")])
-def test_a_redo_that_names_no_row_has_failed(run: Run, server: LocalServer, only: Sequence[str]) -> None:
+@pytest.mark.parametrize(("only", "code"), [((), 0), (("--only", "redo"), 1)])
+def test_a_run_of_the_redo_alone_that_names_no_row_has_failed(
+    run: Run, server: LocalServer, only: Sequence[str], code: int
+) -> None:
     photo(Path("a.png"), (16, 16))
     assert run(*COMMAND).code == 0
     Path("rejects.jsonl").write_text('{"id": "b"}\n{"id": "c"}\n')
     ran = run(*COMMAND, "--redo", "rejects.jsonl", *only)
-    assert (ran.code, server.edits.edits) == (1, 1)
+    assert (ran.code, server.edits.edits) == (code, 1)
     assert "--redo names 2 ids that no row has: b, c" in ran.err
     Path("rejects.jsonl").write_text('{"id": "a"}\n{"id": "c"}\n')
     ran = run(*COMMAND, "--redo", "rejects.jsonl", *only)
     assert (ran.code, server.edits.edits) == (0, 2)
     assert "--redo names 1 id that no row has: c" in ran.err
+
+
+def test_a_run_of_one_status_does_not_say_that_no_row_has_the_others(run: Run, server: LocalServer) -> None:
+    photo(Path("a.png"), (16, 16))
+    assert run(*COMMAND).code == 0
+    time.sleep(0.02)
+    Path("rejects.jsonl").write_text('{"id": "a"}\n')
+    for only in ("failed", "failed", "refused"):
+        ran = run(*COMMAND, "--redo", "rejects.jsonl", "--only", only)
+        assert (ran.code, server.edits.edits) == (0, 2)
+        assert "that no row has" not in ran.err
 
 
 class TestOnlyRedo:

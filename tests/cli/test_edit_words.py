@@ -200,7 +200,7 @@ def test_a_line_tells_how_a_run_goes() -> None:
         "1,304 of 50,000: 1,190 done, 100 done before, 14 refused; 8 in flight, 240 images a minute, 9,000 tokens, "
         "waiting 12 s for the rate limit, 3 h 23 min left"
     )
-    trouble = {"the server responded with 503": 8, "no connection": 1}
+    trouble = {"no connection": 1, "the server responded with 503": 8}
     assert moving(Moment(retrying=trouble)) == (
         "0; 0 in flight, 8 to be sent again: the server responded with 503, 1 to be sent again: no connection"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -23,6 +24,7 @@ from asyncsdk import (
     LimitReachedError,
     ModerationBlockedError,
 )
+from asyncsdk.images.bulk.delivery import LedgerWriter
 from asyncsdk.images.bulk.policy import OnUncertain
 from asyncsdk.server import Fault, LocalServer
 from tests.stories.edits import MODEL, PICTURE, all_of, jobs, until
@@ -232,6 +234,69 @@ async def test_what_waits_to_be_sent_again_is_counted_by_why(
         assert outcomes.retrying == ({} if why is None else {why: 3})
         assert {each.status for each in await all_of(outcomes)} == {"done"}
         assert outcomes.retrying == {}
+
+
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [
+        (Fault("edit", "reset", at="done"), "the response was lost"),
+        (Fault("edit", "answer", status=500), "the server responded with 500"),
+    ],
+    ids=["lost", "500"],
+)
+async def test_what_may_be_paid_and_is_sent_again_is_not_called_unconnected(
+    tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch, fault: Fault, why: str
+) -> None:
+    monkeypatch.setattr("asyncsdk.retry.backoff", lambda *_: 0.5)
+    async with (
+        LocalServer(tmp_path / "s", faults=[fault]) as server,
+        Client("sk-1", base_url=server.url) as client,
+        ImageEditor(client).edit_many(jobs(1), out=out, on_uncertain="retry") as outcomes,
+    ):
+        while not outcomes.retrying:
+            await anyio.sleep(0.01)
+        assert outcomes.retrying == {why: 1}
+        assert [each.status for each in await all_of(outcomes)] == ["done"]
+
+
+async def test_an_edit_that_the_lease_kept_back_is_not_called_unconnected(
+    editor: ImageEditor, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asyncsdk.retry.backoff", lambda *_: 0.5)
+    answers = iter((False,))
+    monkeypatch.setattr(LedgerWriter, "may_send", property(lambda _: next(answers, True)))
+    async with editor.edit_many(jobs(1), out=out) as outcomes:
+        while not outcomes.retrying:
+            await anyio.sleep(0.01)
+        assert outcomes.retrying == {"the lease lapsed": 1}
+        assert [each.status for each in await all_of(outcomes)] == ["done"]
+
+
+async def test_what_a_stop_ends_waits_to_be_sent_again_no_more(
+    tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long the ledger takes to record its end."""
+    is_ending, may_end, end = anyio.Event(), anyio.Event(), LedgerWriter.end
+
+    async def slow_end(self: LedgerWriter, *arguments: Any) -> None:
+        is_ending.set()
+        await may_end.wait()
+        await end(self, *arguments)
+
+    monkeypatch.setattr(LedgerWriter, "end", slow_end)
+    async with (
+        LocalServer(tmp_path / "s", faults=[Fault("edit", "answer", status=503, retry_after=60)]) as server,
+        Client("sk-1", base_url=server.url) as client,
+        ImageEditor(client).edit_many(jobs(1), out=out) as outcomes,
+    ):
+        while not outcomes.retrying:
+            await anyio.sleep(0.01)
+        outcomes.stop()
+        await is_ending.wait()
+        retrying = outcomes.retrying
+        may_end.set()
+        assert [each.status for each in await all_of(outcomes)] == ["failed"]
+        assert retrying == {}
 
 
 async def test_a_caller_may_keep_the_pictures(editor: ImageEditor, tmp_path: Path) -> None:

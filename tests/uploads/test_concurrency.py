@@ -200,6 +200,25 @@ def test_the_time_in_which_all_parts_wait_for_their_answers_is_a_part_of_the_rat
     assert control.best == MOST
 
 
+def test_the_time_in_which_a_source_gives_nothing_is_not() -> None:
+    """Such as a bucket that gives a block a second: more connections would send no more of it."""
+    control, seen = ConnectionCount(), list[int]()
+    for is_held in itertools.islice(itertools.cycle((True, True, True, False)), 400):
+        rate = 0 if is_held else 80e6
+        seen.append(control.observe(window(control.number, rate, held_back=1.0 if is_held else 0.0)))
+    assert max(seen) == START
+
+
+@pytest.mark.parametrize("seconds", [1, 8, 60])
+def test_the_time_before_the_first_bytes_is_not_a_rate_from_which_another_grows(seconds: int) -> None:
+    """Of a far line all would be opened at once, though the line gives what it gives from the beginning."""
+    control, steady = ConnectionCount(), evolve(window(START, START * 2e6), rtt=0.05)
+    for _ in range(int(seconds / WINDOW_SECONDS)):
+        control.observe(evolve(steady, acked=0))
+    for _ in range(2):
+        assert control.observe(steady) < MOST
+
+
 @pytest.mark.parametrize("name", ["a slow disk", "limit_rate"])
 def test_while_something_else_limits_the_number_never_rises(name: str) -> None:
     for seed in SEEDS:

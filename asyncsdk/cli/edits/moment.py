@@ -105,7 +105,8 @@ def pace(moment: Moment) -> list[str]:
         facts.append(f"{moment.tokens:,} tokens")
     if moment.holding > LONGEST_WAIT_NOT_SHOWN:
         facts.append(f"waiting {units.duration(moment.holding)} for the rate limit")
-    facts += [f"{count:,} to be sent again: {why}" for why, count in moment.retrying.items()]
+    again = sorted(moment.retrying.items(), key=lambda each: (-each[1], each[0]))  # else they change places each time
+    facts += [f"{count:,} to be sent again: {why}" for why, count in again]
     if moment.left:
         facts.append(f"{units.duration(moment.left)} left")
     return facts

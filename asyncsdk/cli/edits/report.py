@@ -106,6 +106,10 @@ class Report:
             self.left.append(left_of(outcome))
             self._complain(line_of(outcome), record_of(outcome))
 
+    def unknown(self, *, only: str | None) -> list[str]:
+        """The `watched` ids that no row has, once all have ended; a run `only` of one status can't know them."""
+        return sorted(set(self.watched) - self.reported) if only in {None, "redo"} else []
+
     async def save_left(self, out: Path, *, again: files.Again) -> tuple[Path | None, int]:
         """Write what is `left` in `out`, as `save_left` does."""
         return await save_left(out, self.left, self.leftovers, again=again)

@@ -50,8 +50,9 @@ class Outcomes:
         limit_reached: Which limit that you set is reached, in words; None while none is.
         rate: The rate limit in input images a minute, given or learned; None while there is none.
         rate_limit_wait: Seconds until the rate limit lets the next image be sent; 0.0 for now.
-        retrying: How many edits wait to be sent again, by why: `the server responded with 503`, `no connection`. What
-            was turned away with 429 waits for the rate limit, and is not counted.
+        retrying: How many edits of this process wait to be sent again, by why: `the server responded with 503`,
+            `no connection`, `the response was lost` (then it may be paid). What was turned away with 429 waits for the
+            rate limit, and is not counted.
     """
 
     _run: BulkRun
@@ -180,7 +181,7 @@ class Outcomes:
 
     @property
     def retrying(self) -> Counter[str]:
-        """How many edits wait to be sent again, by why; not those that wait for the rate limit."""
+        """How many edits of this process wait to be sent again, by why; not those that wait for the rate limit."""
         return Counter(worker.trouble for worker in self._run.workers if worker.trouble)
 
 

@@ -53,7 +53,8 @@ class EditWorker:
     _recording: anyio.CancelScope = field(factory=anyio.CancelScope, init=False)
     _has_left: bool = field(default=False, init=False)
     _turned_away: APIError | None = field(default=None, init=False)  # why its last attempt was not done
-    trouble: str = field(default="", init=False)  # why it waits to be sent again, in a few words
+    _trouble: str = field(default="", init=False)  # why it is sent again, until it is
+    _has_lapsed: bool = field(default=False, init=False)  # the lease, before the attempt sent anything
     _key: EditKey | None = field(default=None, init=False)
     _is_known: bool = field(default=False, init=False)  # it is asked for again: to the server it is one edit
     _cost: int | None = field(default=None, init=False)  # what it did cost
@@ -81,6 +82,11 @@ class EditWorker:
     def waits_to_be_counted(self) -> bool:
         """Whether it is not under way, and will count against the limits: what is asked for again does already."""
         return self.lifecycle.stage == "waiting" and not self._is_known
+
+    @property
+    def trouble(self) -> str:
+        """Why it waits to be sent again, in a few words; '' if it does not, as once it ends."""
+        return self._trouble if self.lifecycle.stage == "waiting" else ""
 
     async def outcome(self) -> EditOutcome | None:
         """Send and save it. None: nothing was paid, and it is left to another run."""
@@ -134,7 +140,7 @@ class EditWorker:
 
     async def _before_attempt(self) -> None:
         """Wait for the rate limit, and record in the ledger that it is about to be sent."""
-        self.trouble = ""
+        self._trouble, self._has_lapsed = "", False
         if not self._is_known:
             self.run.limits.check()  # at once, not after a wait for the rate
         if self.run.ends is not None:
@@ -163,6 +169,7 @@ class EditWorker:
     def _on_sent(self) -> None:
         """Before its first byte. Raises APIConnectionError where another process may have it by now."""
         if not self._ledger.may_send:
+            self._has_lapsed = True
             raise APIConnectionError(_LAPSED, request=self.prepared.id, sent=False)
         self.lifecycle = self.lifecycle.to("sent")
 
@@ -189,7 +196,16 @@ class EditWorker:
         if not is_kept:
             self.run.count_doubt(failure)
         self._is_out_of_reach = is_unreachable(error)
-        self.trouble = "" if isinstance(error, RateLimitError) else in_short(error)  # that is the rate limit's wait
+        self._trouble = self._why_again(error, failure)
+
+    def _why_again(self, error: APIError, failure: Exception) -> str:
+        """Why it is sent again, in a few words; '' where the rate limit has it wait."""
+        if isinstance(error, RateLimitError):
+            return ""
+        if self._has_lapsed:
+            return "the lease lapsed"
+        is_lost = isinstance(error, APIConnectionError) and isinstance(failure, ChargeUnknownError)
+        return "the response was lost" if is_lost else in_short(error)
 
     @property
     def _may_ask_again(self) -> bool:

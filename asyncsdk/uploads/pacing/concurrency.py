@@ -200,7 +200,7 @@ class ConnectionCount:
         if self._ceiling.is_hit(seen, self.number):
             self._retreat()
         elif not (seen.acked > 0 and seen.in_use >= IN_USE * self.number):
-            if seen.in_use >= IN_USE * self.number:
+            if may_rise and seen.in_use >= IN_USE * self.number:  # else this side may be what they wait for
                 self._measure.pass_time(seen.seconds)
             else:
                 self._measure = Measure()

@@ -170,8 +170,10 @@ class Measure:
         """Take in a window in which the connections were in use, and nothing was acknowledged.
 
         Parts that began together end together, and then wait for their answers together: that is a part of the rate.
+        It is not one before anything was acknowledged.
         """
-        self._seconds += seconds
+        if self._acked or self._before is not None:
+            self._seconds += seconds
 
     def interrupt(self) -> None:
         """Begin again with this number."""
