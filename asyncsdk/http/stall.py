@@ -97,7 +97,7 @@ class StallTimer:
         """Stop watching; safe to call at any time."""
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._transport = None
+        self._timer = self._transport = self.on_look = None  # the last refers to the body, which has this timer
 
     def _interval(self) -> float:
         return min(1.0, self.stall / 4, self.response / 4)
