@@ -73,7 +73,8 @@ class StallTimer:
 
     While bytes are on their way, `stall` seconds without an acknowledged one end the attempt; once all
     have arrived, `response` seconds without a response do. `gave_up` then says why, before the transport is aborted.
-    `on_look` is called at each look.
+    `on_look` is called at each look
+    after which it goes on; what that raises ends no watch.
     """
 
     stall: float
@@ -109,10 +110,10 @@ class StallTimer:
         seen = observe(transport, self.written)
         responding = self.fully_sent and seen.arrived
         seconds = quiet.seconds(loop.time(), seen.moved, idle=self.idle)
-        if self.on_look is not None:
-            self.on_look()
         if seconds < (self.response if responding else self.stall):
             self._timer = loop.call_later(self._interval(), self._check, loop)
+            if self.on_look is not None:
+                self.on_look()
             return
         self.gave_up = (
             f"no response within {self.response:g} s" if responding else f"no byte got through for {self.stall:g} s"

@@ -84,7 +84,7 @@ class PartBody(Body):
         self._part_source, self._span, self._place = part_source, span, place or PartPlace()
         self._slice = min(part_source.throttle.slice, self._place.slice)
         self.blocks = bytearray()
-        self.sent = 0
+        self.sent = 0  # bytes of its span that were handed to the connection
         self.moved = 0  # of them, as far as it was reported
         self.watch.on_look = self._report
 
@@ -126,8 +126,8 @@ class PartBody(Body):
             await self._read(self._span.offset, block)
         self.blocks += block_fingerprint(block)
         await self._checked()
+        self.sent = self._span.length
         await self.put(writer, b"".join((self._head, block, self._tail)))
-        self.sent += self._span.length
         self._report()
 
     async def _checked(self) -> None:
@@ -154,8 +154,8 @@ class PartBody(Body):
             if self._part_source.throttle.rate is not None:
                 await self._wait_for_leave(len(piece))
             began = time.monotonic()
-            await self.put(writer, piece)
             self.sent += len(piece)
+            await self.put(writer, piece)
             self._report()
             self._slice = next_slice(self._slice, time.monotonic() - began, self._part_source.slow_slice)
             start += len(piece)

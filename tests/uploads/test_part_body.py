@@ -125,6 +125,25 @@ async def test_what_the_system_still_holds_has_not_moved() -> None:
         assert len(LARGE) - 4 * NARROW < sum(line.moved) <= len(LARGE) == line.bodies[0].sent
 
 
+async def test_what_moves_is_reported_while_a_slice_is_still_being_taken() -> None:
+    reading = asyncio.Event()
+
+    async def read_a_little(talk: Talk) -> None:
+        await talk.hear_head()
+        await talk.reader.readexactly(NARROW)
+        await reading.wait()
+
+    async with serving(read_a_little, buffer=NARROW // 4) as server, line_to(server, stall=2.0) as line:
+        sending = asyncio.ensure_future(line.send(Range(0, BLOCK)))
+        await until(lambda: sum(line.moved) >= NARROW)
+        assert len(line.bodies[0].written) == 1  # the form before it
+        assert line.bodies[0].sent == BLOCK
+        assert sum(line.moved) < BLOCK
+        reading.set()
+        with pytest.raises(APIConnectionError):
+            await sending
+
+
 async def test_a_line_on_which_slices_take_long_gets_smaller_ones() -> None:
     async with answering(TAKEN) as server, line_to(server) as line:
         line.part_source.slow_slice = -1.0
