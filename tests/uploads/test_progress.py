@@ -172,6 +172,35 @@ def test_a_failed_attempt_stays_sent_but_is_no_longer_on_its_way(heard: Heard) -
     assert (done.bytes_sent, done.bytes_in_flight, done.bytes_done) == (15 * MB, 0, 0)
 
 
+def test_what_was_not_seen_to_arrive_of_a_failed_attempt_is_in_no_rate(heard: Heard) -> None:
+    meter = heard.meter
+    heard.send(rate=MB, seconds=5.0)
+    meter.bytes_discarded(5 * MB, 25 * MB)
+    heard.send(rate=MB, seconds=5.0)
+    assert meter.rate.current == pytest.approx(MB, rel=0.05)
+    assert meter.shared.rate.current == pytest.approx(MB, rel=0.05)
+    assert meter.snapshot().bytes_sent == 30 * MB
+
+
+def test_a_part_that_is_answered_at_once_is_in_the_rate_as_a_whole(heard: Heard) -> None:
+    for _ in range(20):
+        heard.meter.part_started()
+        heard.now += 0.25
+        heard.meter.part_finished(0, MB, MB)
+    assert heard.meter.shared.rate.current == pytest.approx(4 * MB, rel=0.1)
+    assert (heard.last.bytes_done, heard.last.bytes_sent, heard.last.bytes_in_flight) == (20 * MB, 20 * MB, 0)
+
+
+def test_the_listener_hears_at_once_what_was_sent_where_all_parts_have_failed(heard: Heard) -> None:
+    for _ in range(3):
+        heard.meter.part_started()
+    before = len(heard.told)
+    for _ in range(3):
+        heard.meter.part_finished(0, MB, confirmed=0)
+    assert (heard.last.bytes_sent, heard.last.parts_in_flight) == (3 * MB, 0)
+    assert len(heard.told) == before + 1
+
+
 def test_the_next_part_may_expect_its_share_of_the_rate(heard: Heard) -> None:
     meter = heard.meter
     assert meter.flow is None
