@@ -21,6 +21,7 @@ from tests.uploads.part_helpers import LARGE, NARROW, TAKEN, WHOLE, line_to
 from tests.uploads.upload_helpers import Gate, Slow, until
 
 ON_GRID = [Range(0, BLOCK), Range(BLOCK, 3 * BLOCK), Range(2 * BLOCK, 3 * BLOCK + 17), WHOLE]
+ONE_SLICE = Range(0, BLOCK)
 SPANS = [Range(0, 1), Range(BLOCK, BLOCK + 1), *ON_GRID]
 
 
@@ -125,8 +126,13 @@ async def test_what_the_system_still_holds_has_not_moved() -> None:
         assert len(LARGE) - 4 * NARROW < sum(line.moved) <= len(LARGE) == line.bodies[0].sent
 
 
-async def test_what_moves_is_reported_while_a_slice_is_still_being_taken() -> None:
+@pytest.mark.parametrize("seen_by", ["acknowledged bytes", "drained bytes"])
+async def test_what_moves_is_reported_while_a_slice_is_still_being_taken(
+    seen_by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     reading = asyncio.Event()
+    if seen_by == "drained bytes":
+        monkeypatch.setattr("asyncsdk.http.stall._tcp_info", lambda _: None)
 
     async def read_a_little(talk: Talk) -> None:
         await talk.hear_head()
@@ -134,14 +140,37 @@ async def test_what_moves_is_reported_while_a_slice_is_still_being_taken() -> No
         await reading.wait()
 
     async with serving(read_a_little, buffer=NARROW // 4) as server, line_to(server, stall=2.0) as line:
-        sending = asyncio.ensure_future(line.send(Range(0, BLOCK)))
+        sending = asyncio.ensure_future(line.send(ONE_SLICE))
         await until(lambda: sum(line.moved) >= NARROW)
-        assert len(line.bodies[0].written) == 1  # the form before it
-        assert line.bodies[0].sent == BLOCK
-        assert sum(line.moved) < BLOCK
+        (body,) = line.bodies
+        moved, sent, pieces = sum(line.moved), body.sent, len(body.written)
         reading.set()
         with pytest.raises(APIConnectionError):
             await sending
+    assert pieces == 1  # the form before the slice
+    assert moved < sent == BLOCK
+
+
+async def test_what_its_connection_moved_for_others_has_not_moved_for_it() -> None:
+    reading = asyncio.Event()
+
+    async def take_one_and_read_a_little(talk: Talk) -> None:
+        await talk.hear()
+        await talk.say(TAKEN)
+        await talk.hear_head()
+        await talk.reader.readexactly(NARROW)
+        await reading.wait()
+
+    async with serving(take_one_and_read_a_little, buffer=NARROW // 4) as server, line_to(server, stall=2.0) as line:
+        await line.send(ONE_SLICE)
+        sending = asyncio.ensure_future(line.send(ONE_SLICE))
+        await until(lambda: len(line.bodies) == 2 and line.bodies[1].moved >= NARROW)
+        moved = line.bodies[1].moved
+        reading.set()
+        with pytest.raises(APIConnectionError):
+            await sending
+    assert server.connections == 1
+    assert moved < BLOCK
 
 
 async def test_a_line_on_which_slices_take_long_gets_smaller_ones() -> None:
