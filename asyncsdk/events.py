@@ -62,8 +62,10 @@ class Progress:
         bytes_total: Size of the file; of a stream of unknown size what was read so far, until all of it is.
         bytes_done: Bytes whose parts the server has confirmed and the journal holds.
         bytes_resumed: Those of `bytes_done` that earlier runs sent.
-        bytes_in_flight: Bytes sent of parts that are not confirmed yet; they may still be lost.
-        bytes_sent: Bytes that left in this run, retries included.
+        bytes_in_flight: Bytes that the other side has acknowledged, of parts that are not confirmed yet; they may still
+            be lost. Where the system does not count them (it is not Linux), bytes that the system has taken.
+        bytes_sent: Bytes sent in this run, retries included: those that are confirmed or in flight, and of attempts
+            that failed all that the system was given.
         bytes_hashed: Bytes hashed.
         parts_in_flight: Parts that are being sent.
         connections: How many parts may be sent at once now, over all uploads of the uploader.

@@ -194,6 +194,23 @@ def test_this_kernel_counts_what_was_acknowledged() -> None:
     assert seen.arrived
 
 
+async def test_what_looks_on_can_not_end_the_watch() -> None:
+    raised: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, about: raised.append(about))
+
+    def cancelled() -> None:
+        raise asyncio.CancelledError
+
+    line: Any = Line(tcp_info(acked=1))
+    line.is_closing, line.abort = lambda: False, lambda: None
+    watch = StallTimer(0.1, 0.1, on_look=cancelled)
+    watch.start(line)
+    await asyncio.sleep(0.4)
+    assert watch.gave_up == "no byte got through for 0.1 s"
+    assert len(raised) >= 2
+    watch.stop()
+
+
 async def test_a_watch_that_was_stopped_does_nothing_more() -> None:
     aborted: list[bool] = []
     line: Any = Line(tcp_info(acked=1))

@@ -34,6 +34,8 @@ class Body(Payload):
         self.on_sent: Callable[[], object] | None = None
         self._lost = False
         self._transport: asyncio.WriteTransport | None = None
+        self._before = 0  # bytes that its connection had moved for others
+        self._acked = 0
         self.watch = StallTimer(stall, response=600.0)
 
     @property
@@ -57,6 +59,13 @@ class Body(Payload):
             return None
         return observe(self._transport, self.bytes_sent)
 
+    def acked(self) -> int:
+        """How many of its bytes the peer has acknowledged, as far as that can be seen now; it only grows."""
+        seen = self.seen()
+        if seen is not None:  # TLS adds to what is sent
+            self._acked = max(self._acked, min(seen.moved - self._before, self.bytes_sent))
+        return self._acked
+
     def limit_response(self, seconds: float) -> None:
         """Set how long the server may take once it has everything."""
         self.watch.response = seconds
@@ -74,6 +83,8 @@ class Body(Payload):
         self._transport = writer.transport
         if self._transport is not None:
             self.watch.start(self._transport)
+        seen = self.seen()
+        self._before = 0 if seen is None else seen.moved
         try:
             await self.write_content(writer)
         except Exception as error:

@@ -10,6 +10,7 @@ import asyncio
 import socket
 import struct
 import sys
+from collections.abc import Callable
 
 from attrs import define, field, frozen
 
@@ -72,6 +73,8 @@ class StallTimer:
 
     While bytes are on their way, `stall` seconds without an acknowledged one end the attempt; once all
     have arrived, `response` seconds without a response do. `gave_up` then says why, before the transport is aborted.
+    `on_look` is called at each look
+    after which it goes on; what that raises ends no watch.
     """
 
     stall: float
@@ -80,6 +83,7 @@ class StallTimer:
     fully_sent: bool = False
     idle: bool = False
     gave_up: str = field(default="", init=False)
+    on_look: Callable[[], object] | None = None
     _transport: asyncio.WriteTransport | None = field(default=None, init=False)
     _quiet: IdleTime | None = field(default=None, init=False)
     _timer: asyncio.TimerHandle | None = field(default=None, init=False)
@@ -94,7 +98,7 @@ class StallTimer:
         """Stop watching; safe to call at any time."""
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._transport = None
+        self._timer = self._transport = self.on_look = None  # the last refers to the body, which has this timer
 
     def _interval(self) -> float:
         return min(1.0, self.stall / 4, self.response / 4)
@@ -108,6 +112,8 @@ class StallTimer:
         seconds = quiet.seconds(loop.time(), seen.moved, idle=self.idle)
         if seconds < (self.response if responding else self.stall):
             self._timer = loop.call_later(self._interval(), self._check, loop)
+            if self.on_look is not None:
+                self.on_look()
             return
         self.gave_up = (
             f"no response within {self.response:g} s" if responding else f"no byte got through for {self.stall:g} s"

@@ -43,7 +43,8 @@ class Buffers:
 class PartSource:
     """What all parts of one upload share: the source, the rate limit, and how they report.
 
-    `moved` is called with the bytes that were sent; while a part waits for its own side, it is within `on_our_side`.
+    `moved` is called with the bytes of which it is seen that the peer has them; while a part waits for its own side, it
+    is within `on_our_side`.
     `paused` is called when one pauses for others, with the seconds that this takes at most.
     """
 
@@ -83,7 +84,9 @@ class PartBody(Body):
         self._part_source, self._span, self._place = part_source, span, place or PartPlace()
         self._slice = min(part_source.throttle.slice, self._place.slice)
         self.blocks = bytearray()
-        self.sent = 0
+        self.sent = 0  # bytes of its span that were handed to the connection
+        self.moved = 0  # of them, as far as it was reported
+        self.watch.on_look = self._report
 
     @property
     def fingerprint(self) -> str:
@@ -123,9 +126,9 @@ class PartBody(Body):
             await self._read(self._span.offset, block)
         self.blocks += block_fingerprint(block)
         await self._checked()
+        self.sent = self._span.length
         await self.put(writer, b"".join((self._head, block, self._tail)))
-        self.sent += self._span.length
-        self._part_source.moved(self._span.length)
+        self._report()
 
     async def _checked(self) -> None:
         if self._check is not None:
@@ -151,11 +154,18 @@ class PartBody(Body):
             if self._part_source.throttle.rate is not None:
                 await self._wait_for_leave(len(piece))
             began = time.monotonic()
-            await self.put(writer, piece)
             self.sent += len(piece)
-            self._part_source.moved(len(piece))
+            await self.put(writer, piece)
+            self._report()
             self._slice = next_slice(self._slice, time.monotonic() - began, self._part_source.slow_slice)
             start += len(piece)
+
+    def _report(self) -> None:
+        """Report what the peer has acknowledged since the last time: what the system holds may yet be lost."""
+        moved = min(self.acked() - len(self._head), self.sent)
+        if moved > self.moved:
+            self._part_source.moved(moved - self.moved)
+            self.moved = moved
 
     async def _wait_for_leave(self, count: int) -> None:
         delay = self._part_source.throttle.delay(time.monotonic(), count)
@@ -194,13 +204,14 @@ class PartAttempt:
     def new_body(self, form: FormFrame | None = None) -> PartBody:
         """The body of the next attempt."""
         if self._body is not None:
-            self.meter.bytes_discarded(self._body.sent)
+            self.meter.bytes_discarded(self._body.moved, self._body.sent)
         self._body = PartBody(self.part_source, self.span, form, place=self.place, check=self.check)
         return self._body
 
     def finish(self, confirmed: int) -> None:
         """It ended: so many bytes of it are there."""
-        self.meter.part_finished(0 if self._body is None else self._body.sent, confirmed)
+        moved, sent = (0, 0) if self._body is None else (self._body.moved, self._body.sent)
+        self.meter.part_finished(moved, sent, confirmed)
 
 
 def next_slice(size: int, seconds: float, slow: float = DEFAULT_TIMING.slow_slice) -> int:

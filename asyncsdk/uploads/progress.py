@@ -103,6 +103,7 @@ class SharedThroughput:
 class Meter:
     """Counts what one upload does, and calls its listener: at each change of state, else ten times a second at most.
 
+    The last part of those under way that fails counts as such a change.
     Its rate is that of the time in which a part of it was on its way: not while it waits for its turn, or is hashed.
     """
 
@@ -119,8 +120,9 @@ class Meter:
     done: int = 0
     resumed: int = 0
     hashed: int = 0
-    moved: int = field(default=0, init=False)
+    moved: int = field(default=0, init=False)  # bytes that the peer has, or had: the rate is theirs
     rate: RateMeter = field(factory=RateMeter, init=False)
+    _in_doubt: int = field(default=0, init=False)  # bytes of failed attempts that the peer may have
     _sending: Stopwatch = field(factory=Stopwatch, init=False)
     _in_flight: int = field(default=0, init=False)
     _parts_in_flight: int = field(default=0, init=False)
@@ -134,7 +136,7 @@ class Meter:
 
     @property
     def left(self) -> int:
-        """Bytes that are neither in the journal nor on their way."""
+        """Bytes that neither the journal nor the peer has."""
         return self.total - self.done - self._in_flight
 
     @property
@@ -171,7 +173,7 @@ class Meter:
             bytes_done=self.done,
             bytes_resumed=self.resumed,
             bytes_in_flight=self._in_flight,
-            bytes_sent=self.moved,
+            bytes_sent=self.moved + self._in_doubt,
             bytes_hashed=self.hashed,
             parts_in_flight=self._parts_in_flight,
             connections=self.shared.connections,
@@ -216,8 +218,8 @@ class Meter:
         self._sending.run(self.clock(), running=True)
         self.tick()
 
-    def bytes_sent(self, count: int) -> None:
-        """`count` bytes were sent."""
+    def bytes_moved(self, count: int) -> None:
+        """The peer has `count` more bytes."""
         self.moved += count
         self.shared.moved += count
         self._in_flight += count
@@ -226,19 +228,32 @@ class Meter:
             self.enter(UploadPhase.RETRYING, "trying again")
         self.tick()
 
-    def bytes_discarded(self, count: int) -> None:
-        """An attempt failed after `count` bytes."""
-        self._in_flight -= count
+    def bytes_discarded(self, moved: int, sent: int) -> None:
+        """An attempt failed after `sent` bytes, of which `moved` were counted: the others may have arrived, or not."""
+        self._in_flight -= moved
+        self._in_doubt += sent - moved
 
-    def part_finished(self, sent: int, confirmed: int) -> None:
-        """A part ended: of `sent` bytes in flight, `confirmed` are in the journal now."""
+    def part_finished(self, moved: int, sent: int, confirmed: int) -> None:
+        """A part ended after `sent` bytes, of which `moved` were counted; `confirmed` are in the journal now."""
         self._parts_in_flight -= 1
         self._sending.run(self.clock(), running=self._parts_in_flight > 0)
-        self._in_flight -= sent
+        if not confirmed:
+            self.bytes_discarded(moved, sent)
+            self._report_failure()
+            return
+        self._in_flight -= moved
+        self.moved += sent - moved
+        self.shared.moved += sent - moved
         self.done += confirmed
-        if confirmed and self.state is UploadPhase.RETRYING:  # only an answer shows that the trouble is over
+        if self.state is UploadPhase.RETRYING:  # only an answer shows that the trouble is over
             self.enter(UploadPhase.SENDING)
         self.tick()
+
+    def _report_failure(self) -> None:
+        if self._parts_in_flight:
+            self.tick()
+        else:
+            self.report()  # the last, maybe, and `bytes_sent` shows whether anything was sent
 
     def hold(self, seconds: float = 0.0) -> None:
         """The server did something now, or is given `seconds` in which nothing is expected of it."""

@@ -164,7 +164,7 @@ class SourceRun:
             context.buffers,
             context.throttle,
             context.stall,
-            self.meter.bytes_sent,
+            self.meter.bytes_moved,
             self.meter.on_our_side,
             context.client.timing.slow_slice,
             self.meter.hold,

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
 import aiohttp
+from aiohttp.abc import AbstractStreamWriter
 from attrs import define, field
 
 from asyncsdk import api
@@ -28,6 +29,23 @@ NARROW = 1 << 16
 TAKEN = reply(200, PART)
 
 
+class Noted(PartBody):
+    """Notes how it was cut into slices."""
+
+    def __init__(self, part_source: PartSource, span: Range) -> None:
+        super().__init__(part_source, span)
+        self.written: list[int] = []
+
+    async def put(self, writer: AbstractStreamWriter, chunk: bytes | memoryview) -> None:
+        await super().put(writer, chunk)
+        self.written.append(len(chunk))
+
+    @property
+    def slices(self) -> list[int]:
+        """Of its content, without the form around it."""
+        return self.written[1:-1]
+
+
 @define(eq=False)
 class Line:
     """Sends parts over one client; keeps the bodies that were made and hears how many bytes moved."""
@@ -36,9 +54,9 @@ class Line:
     source: Source
     throttle: Throttle
     stall: float
-    make: Callable[[PartSource, Range], PartBody]
+    make: Callable[[PartSource, Range], Noted]
     moved: list[int] = field(factory=list)
-    bodies: list[PartBody] = field(factory=list)
+    bodies: list[Noted] = field(factory=list)
     part_source: PartSource = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -50,7 +68,7 @@ class Line:
     async def send(self, span: Range = WHOLE, **options: Any) -> UploadPart:
         return await self.client.send(api.add_upload_part("upload_1", data=lambda: self._body(span)), **options)
 
-    def _body(self, span: Range) -> PartBody:
+    def _body(self, span: Range) -> Noted:
         self.bodies.append(self.make(self.part_source, span))
         return self.bodies[-1]
 
@@ -74,7 +92,7 @@ async def line_to(
     *,
     throttle: Throttle | None = None,
     stall: float = 30.0,
-    make: Callable[[PartSource, Range], PartBody] = PartBody,
+    make: Callable[[PartSource, Range], Noted] = Noted,
     sockets: Callable[..., socket.socket] = Narrow,
     trust: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Line]:

@@ -97,7 +97,7 @@ def test_a_rate_to_type_is_not_less_than_what_is_needed(rate: float, typed: str)
 
 
 async def test_bytes_on_their_way_are_not_counted_as_left(meter: Meter) -> None:
-    meter.bytes_sent(100 * MB)
+    meter.bytes_moved(100 * MB)
     with pytest.raises(TimeoutError):
         await mind(meter, life=0.3, watched_for=0.25)
 
@@ -128,7 +128,7 @@ async def test_uploads_that_share_a_line_are_judged_by_all_of_it(meter: Meter) -
     neighbour = Meter("other.bin", GB, shared=meter.shared)
     meter.shared.rate.best = 0.0
     meter.shared.rate.add(time.monotonic() - 1, 0)
-    neighbour.bytes_sent(GB)
+    neighbour.bytes_moved(GB)
     with pytest.raises(TimeoutError):
         await mind(meter, life=0.5, watched_for=0.3)
 

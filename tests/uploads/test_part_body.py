@@ -21,6 +21,7 @@ from tests.uploads.part_helpers import LARGE, NARROW, TAKEN, WHOLE, line_to
 from tests.uploads.upload_helpers import Gate, Slow, until
 
 ON_GRID = [Range(0, BLOCK), Range(BLOCK, 3 * BLOCK), Range(2 * BLOCK, 3 * BLOCK + 17), WHOLE]
+ONE_SLICE = Range(0, BLOCK)
 SPANS = [Range(0, 1), Range(BLOCK, BLOCK + 1), *ON_GRID]
 
 
@@ -92,23 +93,92 @@ async def test_a_limited_rate_changes_how_bytes_go_and_not_which() -> None:
     throttle = Throttle(20 * 300_001)  # slices that fit no block
     async with answering(TAKEN) as server, line_to(server, throttle=throttle) as line:
         await line.send(WHOLE)
-        assert line.moved[:3] == [300_001, BLOCK - 300_001, 300_001]
+        assert line.bodies[0].slices[:3] == [300_001, BLOCK - 300_001, 300_001]
     assert LARGE in server.requests[0].body
 
 
-async def test_what_moved_is_told_slice_by_slice() -> None:
+async def test_it_goes_in_slices_of_a_block() -> None:
     async with answering(TAKEN) as server, line_to(server) as line:
         await line.send(WHOLE)
-        assert line.moved == [BLOCK] * 5 + [17]
+        assert line.bodies[0].slices == [BLOCK] * 5 + [17]
         assert line.bodies[0].sent == len(LARGE)
+
+
+async def test_what_the_system_still_holds_has_not_moved() -> None:
+    reading = asyncio.Event()
+
+    async def wait_and_read(talk: Talk) -> None:
+        head = await talk.hear_head()
+        await talk.reader.readexactly(2 * BLOCK)
+        await reading.wait()
+        await talk.reader.readexactly(int(head.headers["content-length"]) - 2 * BLOCK)
+        await talk.say(TAKEN)
+
+    async with serving(wait_and_read, buffer=NARROW) as server, line_to(server) as line:
+        line.part_source.slow_slice = -1.0  # small slices from 2 MiB on, so that what was written is well known
+        sending, before = asyncio.ensure_future(line.send(WHOLE)), -1
+        while before < 2 * BLOCK or line.bodies[0].sent > before:
+            before = line.bodies[0].sent if line.bodies else -1
+            await asyncio.sleep(0.1)
+        assert sum(line.moved) < line.bodies[0].sent - NARROW // 2
+        reading.set()
+        await sending
+        assert len(LARGE) - 4 * NARROW < sum(line.moved) <= len(LARGE) == line.bodies[0].sent
+
+
+@pytest.mark.parametrize("seen_by", ["acknowledged bytes", "drained bytes"])
+async def test_what_moves_is_reported_while_a_slice_is_still_being_taken(
+    seen_by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading = asyncio.Event()
+    if seen_by == "drained bytes":
+        monkeypatch.setattr("asyncsdk.http.stall._tcp_info", lambda _: None)
+
+    async def read_a_little(talk: Talk) -> None:
+        await talk.hear_head()
+        await talk.reader.readexactly(NARROW)
+        await reading.wait()
+
+    async with serving(read_a_little, buffer=NARROW // 4) as server, line_to(server, stall=2.0) as line:
+        sending = asyncio.ensure_future(line.send(ONE_SLICE))
+        await until(lambda: sum(line.moved) >= NARROW)
+        (body,) = line.bodies
+        moved, sent, pieces = sum(line.moved), body.sent, len(body.written)
+        reading.set()
+        with pytest.raises(APIConnectionError):
+            await sending
+    assert pieces == 1  # the form before the slice
+    assert moved < sent == BLOCK
+
+
+async def test_what_its_connection_moved_for_others_has_not_moved_for_it() -> None:
+    reading = asyncio.Event()
+
+    async def take_one_and_read_a_little(talk: Talk) -> None:
+        await talk.hear()
+        await talk.say(TAKEN)
+        await talk.hear_head()
+        await talk.reader.readexactly(NARROW)
+        await reading.wait()
+
+    async with serving(take_one_and_read_a_little, buffer=NARROW // 4) as server, line_to(server, stall=2.0) as line:
+        await line.send(ONE_SLICE)
+        sending = asyncio.ensure_future(line.send(ONE_SLICE))
+        await until(lambda: len(line.bodies) == 2 and line.bodies[1].moved >= NARROW)
+        moved = line.bodies[1].moved
+        reading.set()
+        with pytest.raises(APIConnectionError):
+            await sending
+    assert server.connections == 1
+    assert moved < BLOCK
 
 
 async def test_a_line_on_which_slices_take_long_gets_smaller_ones() -> None:
     async with answering(TAKEN) as server, line_to(server) as line:
         line.part_source.slow_slice = -1.0
         await line.send(Range(0, 2 * BLOCK))
-        assert line.moved[:8] == [BLOCK >> halved for halved in (0, 1, 2, 3, 4, 5, 6, 7)]
-        assert min(line.moved[:-1]) == 4096
+        assert line.bodies[0].slices[:8] == [BLOCK >> halved for halved in (0, 1, 2, 3, 4, 5, 6, 7)]
+        assert min(line.bodies[0].slices[:-1]) == 4096
     assert LARGE[: 2 * BLOCK] in server.requests[0].body
 
 

@@ -14,12 +14,11 @@ from aiohttp.abc import AbstractStreamWriter
 from attrs import define, field
 
 from asyncsdk.errors import APITimeoutError
-from asyncsdk.uploads.body import PartBody
 from asyncsdk.uploads.chunking import Range
 from asyncsdk.uploads.pacing.throttle import Throttle
 from asyncsdk.uploads.sources.readers import BytesSource, Identity
 from tests.raw_server import Talk, answering, serving
-from tests.uploads.part_helpers import LARGE, NARROW, TAKEN, line_to
+from tests.uploads.part_helpers import LARGE, NARROW, TAKEN, Noted, line_to
 from tests.uploads.upload_helpers import Slow
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ class Suspicious(BytesSource):
         return super().read_now(offset, view)
 
 
-class Watched(PartBody):
+class Watched(Noted):
     """Shows its source the transport."""
 
     async def write_content(self, writer: AbstractStreamWriter) -> None:
@@ -107,5 +106,5 @@ async def test_waiting_for_a_limited_rate_is_no_stall() -> None:
     throttle = Throttle(4096 / (3 * STALL))
     async with answering(TAKEN) as server, line_to(server, throttle=throttle, stall=STALL) as line:
         await line.send(Range(0, 4097))
-        assert line.moved == [4096, 1]
+        assert line.bodies[0].slices == [4096, 1]
     assert len(line.bodies) == len(server.requests) == 1

@@ -37,7 +37,7 @@ class Heard:
             self.meter.part_started()
         for _ in range(round(seconds / step)):
             self.now += step
-            self.meter.bytes_sent(round(rate * step))
+            self.meter.bytes_moved(round(rate * step))
 
     @property
     def last(self) -> Progress:
@@ -105,24 +105,24 @@ def test_an_outage_lasts_until_a_part_is_answered_and_has_no_rate(heard: Heard) 
     heard.meter.part_started()
     for _ in range(5):
         heard.now += 1.0
-        heard.meter.bytes_sent(10)
+        heard.meter.bytes_moved(10)
     assert heard.last.rate > 0
     heard.meter.enter(UploadPhase.RETRYING, "no connection")
     for _ in range(5):
         heard.now += 1.0
-        heard.meter.bytes_sent(1000)
+        heard.meter.bytes_moved(1000)
         assert (heard.last.state, heard.last.note) == (UploadPhase.RETRYING, "trying again")
         assert (heard.last.rate, heard.last.eta) == (0.0, None)
-    heard.meter.part_finished(5050, 0)
+    heard.meter.part_finished(5050, 5050, 0)
     assert heard.last.state is UploadPhase.RETRYING
     heard.meter.part_started()
-    heard.meter.part_finished(50, 50)
+    heard.meter.part_finished(50, 50, 50)
     assert (heard.last.state, heard.last.note) == (UploadPhase.SENDING, "")
 
 
 def test_without_a_listener_there_are_snapshots_all_the_same() -> None:
     meter = Meter("data.bin", 100)
-    meter.bytes_sent(10)
+    meter.bytes_moved(10)
     assert meter.snapshot().bytes_sent == 10
 
 
@@ -149,9 +149,9 @@ def test_a_part_is_on_its_way_until_the_journal_has_it(heard: Heard) -> None:
     meter = heard.meter
     meter.set_confirmed(30 * MB, resumed=20 * MB)
     meter.part_started()
-    meter.bytes_sent(8 * MB)
+    meter.bytes_moved(8 * MB)
     on_its_way = meter.snapshot()
-    meter.part_finished(8 * MB, 8 * MB)
+    meter.part_finished(8 * MB, 8 * MB, 8 * MB)
     there = meter.snapshot()
     assert (on_its_way.bytes_done, on_its_way.bytes_in_flight, on_its_way.parts_in_flight) == (30 * MB, 8 * MB, 1)
     assert (there.bytes_done, there.bytes_in_flight, there.parts_in_flight) == (38 * MB, 0, 0)
@@ -162,13 +162,43 @@ def test_a_part_is_on_its_way_until_the_journal_has_it(heard: Heard) -> None:
 def test_a_failed_attempt_stays_sent_but_is_no_longer_on_its_way(heard: Heard) -> None:
     meter = heard.meter
     meter.part_started()
-    meter.bytes_sent(5 * MB)
-    meter.bytes_discarded(5 * MB)
-    meter.bytes_sent(8 * MB)
+    meter.bytes_moved(5 * MB)
+    meter.bytes_discarded(5 * MB, 6 * MB)
+    meter.bytes_moved(8 * MB)
     assert meter.snapshot().bytes_in_flight == 8 * MB
-    meter.part_finished(8 * MB, confirmed=0)
+    meter.part_finished(8 * MB, 9 * MB, confirmed=0)
     done = meter.snapshot()
-    assert (done.bytes_sent, done.bytes_in_flight, done.bytes_done) == (13 * MB, 0, 0)
+    # what was not seen to arrive may have arrived
+    assert (done.bytes_sent, done.bytes_in_flight, done.bytes_done) == (15 * MB, 0, 0)
+
+
+def test_what_was_not_seen_to_arrive_of_a_failed_attempt_is_in_no_rate(heard: Heard) -> None:
+    meter = heard.meter
+    heard.send(rate=MB, seconds=5.0)
+    meter.bytes_discarded(5 * MB, 25 * MB)
+    heard.send(rate=MB, seconds=5.0)
+    assert meter.rate.current == pytest.approx(MB, rel=0.05)
+    assert meter.shared.rate.current == pytest.approx(MB, rel=0.05)
+    assert meter.snapshot().bytes_sent == 30 * MB
+
+
+def test_a_part_that_is_answered_at_once_is_in_the_rate_as_a_whole(heard: Heard) -> None:
+    for _ in range(20):
+        heard.meter.part_started()
+        heard.now += 0.25
+        heard.meter.part_finished(0, MB, MB)
+    assert heard.meter.shared.rate.current == pytest.approx(4 * MB, rel=0.1)
+    assert (heard.last.bytes_done, heard.last.bytes_sent, heard.last.bytes_in_flight) == (20 * MB, 20 * MB, 0)
+
+
+def test_the_listener_hears_at_once_what_was_sent_where_all_parts_have_failed(heard: Heard) -> None:
+    for _ in range(3):
+        heard.meter.part_started()
+    before = len(heard.told)
+    for _ in range(3):
+        heard.meter.part_finished(0, MB, confirmed=0)
+    assert (heard.last.bytes_sent, heard.last.parts_in_flight) == (3 * MB, 0)
+    assert len(heard.told) == before + 1
 
 
 def test_the_next_part_may_expect_its_share_of_the_rate(heard: Heard) -> None:
@@ -177,15 +207,15 @@ def test_the_next_part_may_expect_its_share_of_the_rate(heard: Heard) -> None:
     meter.part_started()
     for _ in range(4):
         heard.now += 1.0
-        meter.bytes_sent(8 * MB)
+        meter.bytes_moved(8 * MB)
     assert meter.flow == pytest.approx(4 * MB)
-    meter.part_finished(32 * MB, 32 * MB)
+    meter.part_finished(32 * MB, 32 * MB, 32 * MB)
     assert meter.flow == pytest.approx(8 * MB)
 
 
 def test_what_is_left_is_neither_there_nor_on_its_way(heard: Heard) -> None:
     heard.meter.set_confirmed(30 * MB, resumed=0)
-    heard.meter.bytes_sent(8 * MB)
+    heard.meter.bytes_moved(8 * MB)
     assert heard.meter.left == 62 * MB
 
 
@@ -249,8 +279,8 @@ def test_time_in_which_nothing_of_it_is_sent_does_not_count(heard: Heard) -> Non
         heard.meter.part_started()
         for _ in range(50):
             heard.now += 0.1
-            heard.meter.bytes_sent(MB // 5)
-        heard.meter.part_finished(10 * MB, 10 * MB)
+            heard.meter.bytes_moved(MB // 5)
+        heard.meter.part_finished(10 * MB, 10 * MB, 10 * MB)
     heard.now += 60
     heard.meter.tick()
     assert heard.last.rate == pytest.approx(2 * MB, rel=0.05)
@@ -262,10 +292,10 @@ def test_parts_side_by_side_count_the_same_second_once(heard: Heard) -> None:
     heard.now += 1
     heard.meter.part_started()
     heard.now += 1
-    heard.meter.part_finished(MB, MB)
+    heard.meter.part_finished(MB, MB, MB)
     heard.now += 1
     assert heard.meter.sending_seconds == pytest.approx(3)
-    heard.meter.part_finished(MB, MB)
+    heard.meter.part_finished(MB, MB, MB)
     heard.now += 1
     assert heard.meter.sending_seconds == pytest.approx(3)
 
@@ -321,7 +351,7 @@ def silence(heard: Heard, seconds: float) -> float:
 def test_a_server_that_takes_nothing_is_silent_after_ten_seconds_and_it_counts_up(heard: Heard) -> None:
     awaiting_a_part(heard)
     assert [silence(heard, 9.9), silence(heard, 0.1), silence(heard, 10.0)] == [0.0, 10.0, 20.0]
-    heard.meter.bytes_sent(1)
+    heard.meter.bytes_moved(1)
     assert silence(heard, 5.0) == 0.0
 
 

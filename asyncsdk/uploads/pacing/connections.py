@@ -43,7 +43,6 @@ class PartPlace:
     begun_with: int = field(default=0, init=False)  # the number when its attempt began
     rtt: float = field(default=0.0, init=False)  # seconds, at the last look; 0.0 where that is not known
     _body: Body | None = field(default=None, init=False)
-    _before: int = field(default=0, init=False)  # bytes that its connection had moved for others
     _acked: int = field(default=0, init=False)  # of this body
     _unseen: int = field(default=0, init=False)
     _is_drained: bool = field(default=True, init=False)  # at the last look
@@ -67,8 +66,7 @@ class PartPlace:
         if not self.is_measured:
             return
         self._look()
-        seen = body.seen()
-        self._body, self._before, self._acked = body, seen.moved if seen else 0, 0
+        self._body, self._acked = body, 0
 
     def end_attempt(self) -> None:
         """The attempt failed, and another one may begin."""
@@ -114,9 +112,7 @@ class PartPlace:
     def _look(self) -> None:
         if self._body is None:
             return
-        sent, seen = self._body.bytes_sent, self._body.seen()
-        acked = sent if self.was_answered else self._acked if seen is None else seen.moved - self._before
-        acked = max(self._acked, min(acked, sent))  # TLS adds to what is sent
+        seen, acked = self._body.seen(), self._body.bytes_sent if self.was_answered else self._body.acked()
         self._unseen, self._acked = self._unseen + acked - self._acked, acked
         self._is_drained = seen is None or seen.arrived
         self.rtt = self.rtt if seen is None else seen.rtt
