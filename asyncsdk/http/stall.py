@@ -73,8 +73,7 @@ class StallTimer:
 
     While bytes are on their way, `stall` seconds without an acknowledged one end the attempt; once all
     have arrived, `response` seconds without a response do. `gave_up` then says why, before the transport is aborted.
-    `on_look` is called at each look
-    after which it goes on; what that raises ends no watch.
+    `on_look` is called at each look after which it goes on; what that raises ends no watch.
     """
 
     stall: float
