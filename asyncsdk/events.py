@@ -96,6 +96,11 @@ class Progress:
     silent_for: float = 0.0
     held_by_others: int = 0
 
+    @property
+    def bytes_moved(self) -> int:
+        """Bytes that the other side has, confirmed or not: what a bar shows. A stop keeps `bytes_done` of them."""
+        return min(self.bytes_done + self.bytes_in_flight, self.bytes_total)
+
 
 def is_async(callback: object) -> bool:
     """Whether it is an async function, an object with an async `__call__`, or a `partial` of one of them."""

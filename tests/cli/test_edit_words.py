@@ -205,6 +205,8 @@ def test_a_line_tells_how_a_run_goes() -> None:
         "0; 0 in flight, 8 to be sent again: the server responded with 503, 1 to be sent again: no connection"
     )
     assert moving(Moment()) == "0; 0 in flight"
+    waiting = Moment(counts={"done": 10}, total=40, seconds=300, last_end=20, holding=4)
+    assert waiting.left == 64  # a pause does not make the rest slower
     assert moving(Moment(total=3, holding=1)) == "0 of 3; 0 in flight"
 
 

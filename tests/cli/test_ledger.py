@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import time
 from itertools import chain
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from asyncsdk.cli.help import EXAMPLES
 from asyncsdk.server import Fault, LocalServer
-from tests.cli.support import Run
+from tests.cli.support import Run, Start
 from tests.postgres.server import PostgresServer
 from tests.stories.pictures import png
 
@@ -312,3 +313,22 @@ def test_a_list_without_edits_says_where_those_are_that_were_refused_before_they
     where = "What was refused before it was sent is not in the ledger, but in failed.jsonl."
     assert run("ledger", "failed", "out").err == f"No edit is failed or refused. {where}\n"
     assert "lists it in failed.jsonl" in " ".join(run("ledger", "failed", "--help").out.split())
+
+
+def test_while_a_run_edits_there_its_edits_in_flight_are_explained(
+    run: Run, start: Start, server: LocalServer, photos: Path
+) -> None:
+    server.inject(Fault("edit", "stall", "before", every=1, seconds=30))
+    command = ["edit-many", str(photos), "-p", "x", *OPTIONS]
+    running = start(*command)
+    while not server.calls.get("edit"):
+        time.sleep(0.05)
+    listed, shown, planned = run("ledger", "uncertain", "out"), run("ledger", "show", "out"), run(*command, "--dry-run")
+    for each in (listed, shown, planned):
+        assert f"note: process {running.pid} on " in each.err
+        assert "is editing there right now: what it has in flight counts as uncertain for now.\n" in each.err
+    assert listed.out == "a: uncertain\n"
+    assert f"at work: process {running.pid} on " in shown.out
+    running.kill()
+    running.wait()
+    assert "editing there" not in run("ledger", "uncertain", "out").err

@@ -35,7 +35,7 @@ class RunView:
     def records(self) -> list[dict[str, Any]]:
         """All its numbers, and those of each batch."""
         moment = self.look()
-        without = {"batches_left", *(() if moment.batches is not None else ("batches", "taken"))}
+        without = {"batches_left", "last_end", *(() if moment.batches is not None else ("batches", "taken"))}
         without |= set() if moment.whole is not None else {"whole"}
         fields = asdict(moment, filter=lambda attribute, _: attribute.name not in without)
         return [{**fields, "counts": dict(moment.counts), "left": moment.left}]

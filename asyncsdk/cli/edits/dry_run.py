@@ -17,6 +17,7 @@ from asyncsdk.cli.edits.messages import Summary
 from asyncsdk.cli.edits.out_place import OutPlace
 from asyncsdk.cli.edits.report import Report
 from asyncsdk.cli.edits.sources import Rows
+from asyncsdk.cli.edits.workers import tell_who_works
 from asyncsdk.cli.exits import Exit
 from asyncsdk.cli.options import Mode
 from asyncsdk.cli.output import Out, complain
@@ -98,6 +99,8 @@ class DryRun:
         """Print what a run would do. Needs no key."""
         Report(self.written).add_bad(self.rows, only=self._only)
         plan = await self.plan()
+        if plan.uncertain and self.place.shared is None:
+            await tell_who_works(self.place.kept)
         for damage in plan.damage:
             complain(f"warning: {damage}: a run stops at it without --accept-damage")
         report = Report(self.written)

@@ -78,6 +78,7 @@ class BulkEditing:
     _page_is_lost: bool = field(default=False, init=False)
     _unknown: list[str] = field(factory=list, init=False)  # ids of --redo that no row has
     _began: float = field(factory=time.monotonic, init=False)
+    _last_end: float | None = field(default=None, init=False)  # of an edit that was under way; as the clock of `_began`
 
     async def go(self, rows: Rows, mode: Mode, output: Output) -> int:
         """Edit the rows, and return the exit code."""
@@ -121,6 +122,8 @@ class BulkEditing:
         try:
             with anyio.CancelScope() as self._grace:
                 async for outcome in outcomes:
+                    if outcome.status != "skipped":
+                        self._last_end = time.monotonic()
                     await self.queue.take(outcome)
                 self._is_over = self.stop.signum is None
         except (AsyncSDKError, OSError) as error:  # what stops a run: reported last, and its exit code
@@ -257,6 +260,7 @@ class BulkEditing:
             unpriced=self._outcomes.unpriced_tokens,
             prices=self._outcomes.prices_read,
             seconds=time.monotonic() - self._began,
+            last_end=None if self._last_end is None else self._last_end - self._began,
             holding=self._outcomes.rate_limit_wait,
             retrying=self._outcomes.retrying,
             not_pictures=self._not_pictures,

@@ -14,6 +14,7 @@ from attrs import asdict
 from cyclopts import App, Parameter
 
 from asyncsdk.cli.edits.costs import earlier_in, spent_in
+from asyncsdk.cli.edits.workers import tell_who_works
 from asyncsdk.cli.exits import Exit
 from asyncsdk.cli.options import Output
 from asyncsdk.cli.output import Out, complain, show_text
@@ -45,11 +46,15 @@ async def show(
     chosen = _chosen(_one_of(place, ledger))
     if isinstance(chosen, Path):
         from asyncsdk.images.bulk.policy import status_of_state
-        from asyncsdk.images.ledger.file import load_ledger
+        from asyncsdk.images.ledger.file import load_ledger, owner_of
 
-        known = await load_ledger(chosen)
+        known, owner = await load_ledger(chosen), await owner_of(chosen)
         states = dict(Counter(status_of_state(state) for _, state in known.index.states.items()))
-        shown: dict[str, Any] | None = {"states": states, **asdict(known.spent), **asdict(known.index.costs)}
+        workers = [] if owner is None else [{"pid": owner.pid, "host": owner.host}]
+        figures = {**asdict(known.spent), **asdict(known.index.costs)}
+        shown: dict[str, Any] | None = {"states": states, "workers": workers, **figures}
+        if "uncertain" in states:
+            await tell_who_works(chosen)
     else:
         shown = await chosen.show()
     if shown is None:
@@ -197,6 +202,8 @@ async def schema() -> int:
 async def _list(ledger: str | None, output: Output, wanted: tuple[str, ...], note: str = "") -> int:
     out, number = Out(output), 0
     chosen = _chosen(ledger)
+    if "uncertain" in wanted and isinstance(chosen, Path):
+        await tell_who_works(chosen)
     for status in wanted:
         async for entry in _entries(chosen, status):
             problem = entry.get("problem") or {}

@@ -36,7 +36,7 @@ class Moment:
     """The numbers of a run now.
 
     `total` is None if not every row is to be sent. `holding` is the rate limit's wait, and `retrying` counts the edits
-    that wait to be sent again, by why.
+    that wait to be sent again, by why. `last_end` is after how many of its `seconds` an edit ended last.
 
     `cost` is in dollars, by `prices` of that day, and leaves out tokens that are `unpriced`. `not_pictures` counts
     files of folders that are left out, `results` what was left out since it is in --out. `whole` is how far all copies
@@ -54,6 +54,7 @@ class Moment:
     unpriced: int = 0
     prices: str | None = None
     seconds: float = 0.0
+    last_end: float | None = None
     holding: float = 0.0
     retrying: Mapping[str, int] = field(factory=dict)
     not_pictures: int = 0
@@ -70,14 +71,15 @@ class Moment:
 
     @property
     def left(self) -> float | None:
-        """Seconds to the end at the rate so far; what was done before took no time."""
+        """Seconds to the end, at the rate until an edit ended last; what was done before took no time."""
         if self.batches is not None:
             is_all = self.total is None or self.ended + self.in_flight >= self.total
             return self.batches_left if is_all else None
         made = self.ended - self.counts.get("skipped", 0) - self.counts.get("gone", 0)
-        if self.total is None or not made or self.seconds <= 0:
+        seconds = self.seconds if self.last_end is None else self.last_end
+        if self.total is None or not made or seconds <= 0:
             return None
-        return (self.total - self.ended) * self.seconds / made
+        return self.holding + (self.total - self.ended) * seconds / made
 
 
 def moving(moment: Moment) -> str:

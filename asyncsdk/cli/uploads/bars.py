@@ -115,10 +115,9 @@ def table(rows: list[tuple[str, Progress]], width: int) -> Table:
 
 def texts(progress: Progress) -> dict[Column, Text]:
     """The cells of a row besides its name and its bar."""
-    moved = min(progress.bytes_done + progress.bytes_in_flight, progress.bytes_total)
     return {
-        "percent": Text(units.percent(moved, progress.bytes_total), style="bold"),
-        "bytes": Text(units.part_of(moved, progress.bytes_total)),
+        "percent": Text(units.percent(progress.bytes_moved, progress.bytes_total), style="bold"),
+        "bytes": Text(units.part_of(progress.bytes_moved, progress.bytes_total)),
         "pace": Text(remark(progress)),
     }
 

@@ -75,8 +75,8 @@ def moving(name: str, progress: Progress, *, now: float | None = None, zone: tzi
 
     With `now` (unix time) also until when the server keeps an upload that waits for it. `zone` is as in `stopped`.
     """
-    done = units.part_of(progress.bytes_done, progress.bytes_total)
-    facts = [done, units.percent(progress.bytes_done, progress.bytes_total), *pace(progress), activity(progress)]
+    moved = units.part_of(progress.bytes_moved, progress.bytes_total)
+    facts = [moved, units.percent(progress.bytes_moved, progress.bytes_total), *pace(progress), activity(progress)]
     if now is not None and progress.state is UploadPhase.RETRYING and progress.expires_at is not None:
         facts.append(f"what is sent is kept until {units.clock_time(progress.expires_at, now=now, zone=zone)}")
     return f"{name}: {', '.join(fact for fact in facts if fact)}"

@@ -36,12 +36,13 @@ from asyncsdk.images.outcome import Problem, Status
 from asyncsdk.models import Usage
 from asyncsdk.threads import DaemonThreadPool, NoThreadError, wait_through_cancellation
 from asyncsdk.timing import DEFAULT_TIMING
-from asyncsdk.wal import disk
+from asyncsdk.wal import Owner, disk
 from asyncsdk.wal.commit import DirectorySync, GroupCommit
 from asyncsdk.wal.line import VERSION
-from asyncsdk.wal.lock import KeyLock
+from asyncsdk.wal.lock import KeyLock, current_owner
 from asyncsdk.wal.segments import Anchor, Segments
 
+LOCK = "ledger.lock"
 WRITE_SECONDS, RELEASE_SECONDS = 2.0, 0.5  # on leaving: for what is being written, then to close and to unlock
 
 
@@ -256,7 +257,7 @@ async def open_ledger(
     Raises LedgerBusyError where another process has it, LedgerDamagedError where it is damaged, LedgerError where it
     can't be read or written, or where a newer asyncsdk wrote it.
     """
-    threads, lock = DaemonThreadPool("asyncsdk-ledger", 4, idle=idle), KeyLock(directory / "ledger.lock")
+    threads, lock = DaemonThreadPool("asyncsdk-ledger", 4, idle=idle), KeyLock(directory / LOCK)
     try:
         with worded(directory):
             await threads.run(partial(_make, directory))
@@ -284,6 +285,12 @@ async def load_ledger(directory: Path) -> FileLedger:
     with worded(directory):
         content = await DaemonThreadPool("asyncsdk-ledger", 1).run(partial(look_at_segments, directory))
     return FileLedger(directory, content.index, content.damage)
+
+
+async def owner_of(directory: Path) -> Owner | None:
+    """The process that edits into `directory` now; None if there is none, or it is not known."""
+    with worded(directory):
+        return await DaemonThreadPool("asyncsdk-ledger", 1).run(partial(current_owner, directory / LOCK))
 
 
 async def _let_go(threads: DaemonThreadPool, job: Callable[[], object]) -> None:
