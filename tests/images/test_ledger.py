@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import json
 import os
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,12 @@ import pytest
 
 from asyncsdk.errors import LedgerBusyError, LedgerError
 from asyncsdk.images.ledger import reading
-from asyncsdk.images.ledger.file import FileLedger, load_ledger, open_ledger
+from asyncsdk.images.ledger.file import LOCK, FileLedger, holder_of, load_ledger, open_ledger
 from asyncsdk.images.outcome import Problem
 from asyncsdk.models import Usage
-from asyncsdk.wal import disk
+from asyncsdk.wal import Owner, disk
 from asyncsdk.wal.line import encode_head, encode_line
+from asyncsdk.wal.lock import this_host, try_lock
 
 PROBLEM = Problem(type="X", message="y", moderation={"stage": "input"})
 USAGE = Usage(total_tokens=5)
@@ -143,6 +146,34 @@ async def test_one_process_at_a_time(place: Path) -> None:
     assert caught.value.pid == os.getpid()
     async with open_ledger(place):
         pass
+
+
+async def test_a_process_that_looks_who_has_it_keeps_no_run_from_it_and_is_not_taken_for_one(place: Path) -> None:
+    async with open_ledger(place):
+        kept = (place / "ledger.owner").read_bytes()
+        assert await holder_of(place) == Owner(os.getpid(), this_host())
+    (place / "ledger.owner").write_bytes(kept)  # as of a run that was killed
+    assert await holder_of(place) is None
+    with ExitStack() as look:
+        assert look.enter_context(try_lock(place / LOCK))
+        asyncio.get_running_loop().call_later(0.02, look.close)
+        assert await holder_of(place) is None
+    with ExitStack() as look:
+        assert look.enter_context(try_lock(place / LOCK))
+        asyncio.get_running_loop().call_later(0.02, look.close)
+        async with open_ledger(place):
+            pass
+
+
+async def test_where_nothing_can_be_locked_no_process_is_named(place: Path) -> None:
+    async with open_ledger(place):
+        kept = (place / "ledger.owner").read_bytes()
+    (place / "ledger.owner").write_bytes(kept)
+    (place / LOCK).unlink()
+    assert await holder_of(place) is None
+    (place / LOCK).mkdir()  # opened to be locked it fails, as on a disk that is read-only
+    assert await holder_of(place) is None
+    assert await holder_of(place / "nowhere") is None
 
 
 async def test_it_is_private_and_can_not_be_written_through_a_reader(place: Path) -> None:

@@ -34,6 +34,8 @@ from asyncsdk.remote.stores import RemoteStores
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from asyncsdk.wal import Owner
+
 _PLANNED = ("max_edits", "max_tokens", "max_cost")
 NOWHERE = "http://nothing.is.sent"
 
@@ -98,9 +100,10 @@ class DryRun:
     async def show(self) -> Exit:
         """Print what a run would do. Needs no key."""
         Report(self.written).add_bad(self.rows, only=self._only)
+        holder = await self._holder()
         plan = await self.plan()
-        if plan.uncertain and self.place.shared is None:
-            await tell_who_works(self.place.kept)
+        if plan.uncertain:
+            tell_who_works(holder)
         for damage in plan.damage:
             complain(f"warning: {damage}: a run stops at it without --accept-damage")
         report = Report(self.written)
@@ -113,6 +116,11 @@ class DryRun:
             name=None,
         )
         return Exit.SOME_FAILED if forecast.problems.counts.total() else Exit.DONE
+
+    async def _holder(self) -> Owner | None:
+        from asyncsdk.images.ledger.file import holder_of
+
+        return await holder_of(self.place.kept) if self.place.shared is None else None
 
     @property
     def _only(self) -> str | None:

@@ -46,15 +46,15 @@ async def show(
     chosen = _chosen(_one_of(place, ledger))
     if isinstance(chosen, Path):
         from asyncsdk.images.bulk.policy import status_of_state
-        from asyncsdk.images.ledger.file import load_ledger, owner_of
+        from asyncsdk.images.ledger.file import holder_of, load_ledger
 
-        known, owner = await load_ledger(chosen), await owner_of(chosen)
+        holder, known = await holder_of(chosen), await load_ledger(chosen)
         states = dict(Counter(status_of_state(state) for _, state in known.index.states.items()))
-        workers = [] if owner is None else [{"pid": owner.pid, "host": owner.host}]
+        workers = [] if holder is None else [asdict(holder)]
         figures = {**asdict(known.spent), **asdict(known.index.costs)}
         shown: dict[str, Any] | None = {"states": states, "workers": workers, **figures}
         if "uncertain" in states:
-            await tell_who_works(chosen)
+            tell_who_works(holder)
     else:
         shown = await chosen.show()
     if shown is None:
@@ -203,7 +203,9 @@ async def _list(ledger: str | None, output: Output, wanted: tuple[str, ...], not
     out, number = Out(output), 0
     chosen = _chosen(ledger)
     if "uncertain" in wanted and isinstance(chosen, Path):
-        await tell_who_works(chosen)
+        from asyncsdk.images.ledger.file import holder_of
+
+        tell_who_works(await holder_of(chosen))
     for status in wanted:
         async for entry in _entries(chosen, status):
             problem = entry.get("problem") or {}

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from asyncsdk.cli.output import complain
+from asyncsdk.wal import Owner, name_of
 
 
-async def tell_who_works(directory: Path) -> None:
-    """Say that a run has the ledger in `directory`, where one has: what is in flight is found there as uncertain."""
-    from asyncsdk.images.ledger.file import owner_of
-    from asyncsdk.wal import name_of
+def tell_who_works(holder: Owner | None) -> None:
+    """Say that a process has the ledger, if one has: what it has in flight is found there as uncertain.
 
-    owner = await owner_of(directory)
-    if owner is not None:
+    It is asked for before the ledger is read, or one that ends meanwhile would leave what it had unexplained.
+    """
+    if holder is not None:
         complain(
-            f"note: {name_of(owner)} is editing there right now: what it has in flight counts as uncertain for now."
+            f"note: {name_of(holder)} is editing there right now: what it has in flight counts as uncertain for now."
         )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +40,11 @@ from asyncsdk.timing import DEFAULT_TIMING
 from asyncsdk.wal import Owner, disk
 from asyncsdk.wal.commit import DirectorySync, GroupCommit
 from asyncsdk.wal.line import VERSION
-from asyncsdk.wal.lock import KeyLock, current_owner
+from asyncsdk.wal.lock import KeyLock, current_owner, pauses
 from asyncsdk.wal.segments import Anchor, Segments
 
 LOCK = "ledger.lock"
+TRIES = 3  # before the lock counts as taken
 WRITE_SECONDS, RELEASE_SECONDS = 2.0, 0.5  # on leaving: for what is being written, then to close and to unlock
 
 
@@ -261,7 +263,7 @@ async def open_ledger(
     try:
         with worded(directory):
             await threads.run(partial(_make, directory))
-            if not await threads.run(lock.try_acquire):
+            if not await _acquire(threads, lock):
                 raise busy(directory, lock.path)
             log = Segments(directory / "ledger", _way(directory), patient=True)
             content = await threads.run(partial(load_segments, log, accept_damage=accept_damage))
@@ -287,10 +289,32 @@ async def load_ledger(directory: Path) -> FileLedger:
     return FileLedger(directory, content.index, content.damage)
 
 
-async def owner_of(directory: Path) -> Owner | None:
-    """The process that edits into `directory` now; None if there is none, or it is not known."""
-    with worded(directory):
-        return await DaemonThreadPool("asyncsdk-ledger", 1).run(partial(current_owner, directory / LOCK))
+async def holder_of(directory: Path) -> Owner | None:
+    """The process that has the ledger in `directory` now; None if there is none, or it can't be known.
+
+    As where the disk is read-only, or the lock another user's: what can be read there is worth no less.
+    """
+    threads, holder = DaemonThreadPool("asyncsdk-ledger", 1), None
+    with suppress(OSError):
+        for pause in _tries():
+            await asyncio.sleep(pause)
+            holder = await threads.run(partial(current_owner, directory / LOCK))
+            if holder is None:
+                break
+    return holder
+
+
+async def _acquire(threads: DaemonThreadPool, lock: KeyLock) -> bool:
+    for pause in _tries():
+        await asyncio.sleep(pause)
+        if await threads.run(lock.try_acquire):
+            return True
+    return False
+
+
+def _tries() -> Iterator[float]:
+    """Seconds before each try: who only looks whether the lock is free has it for a moment."""
+    return chain([0.0], islice(pauses(), TRIES - 1))
 
 
 async def _let_go(threads: DaemonThreadPool, job: Callable[[], object]) -> None:
