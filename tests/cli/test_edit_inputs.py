@@ -108,6 +108,20 @@ def test_what_is_not_a_picture_is_left_out_and_counted_to_the_end(run: Run, tmp_
     assert run(*COMMAND, "--dry-run", "--json").records[-1]["not_pictures"] == 5
 
 
+def test_while_nothing_ends_the_time_left_does_not_grow(run: Run, tmp_path: Path, server: LocalServer) -> None:
+    (tmp_path / "photos").mkdir()
+    for name in "abcd":
+        photo(tmp_path / "photos" / f"{name}.png", (16, 16))
+    server.inject(Fault("edit", "stall", "before", nth=2, seconds=3.5))
+    ran = run(*COMMAND, "-c", "1", "--progress", "json")
+    records = [json.loads(line) for line in ran.err.splitlines() if line.startswith("{")]
+    paused = [record for record in records if record["counts"] == {"done": 1}]
+    assert ran.code == 0
+    assert len(paused) > 1
+    assert len({record["left"] for record in paused}) == 1
+    assert all("last_end" not in record for record in records)
+
+
 def test_a_dry_run_looks_at_all_that_a_run_refuses(run: Run, tmp_path: Path, server: LocalServer) -> None:
     (tmp_path / "photos").mkdir()
     whole = photo(tmp_path / "whole.jpg", (64, 64)).read_bytes()

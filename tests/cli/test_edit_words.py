@@ -207,6 +207,7 @@ def test_a_line_tells_how_a_run_goes() -> None:
     assert moving(Moment()) == "0; 0 in flight"
     waiting = Moment(counts={"done": 10}, total=40, seconds=300, last_end=20, holding=4)
     assert waiting.left == 64  # a pause does not make the rest slower
+    assert Moment(counts={"malformed": 2, "left out": 1, "skipped": 9}, total=40, seconds=9).left is None
     assert moving(Moment(total=3, holding=1)) == "0 of 3; 0 in flight"
 
 

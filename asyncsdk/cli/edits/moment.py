@@ -28,6 +28,7 @@ WORDS = {
     "malformed": "malformed",
     "left out": "left out",
 }
+TOOK_NO_TIME = ("skipped", "gone", "malformed", "left out")  # they were done before, or never sent
 LONGEST_WAIT_NOT_SHOWN = 2.0  # seconds: shorter waits are part of a steady pace
 
 
@@ -71,11 +72,11 @@ class Moment:
 
     @property
     def left(self) -> float | None:
-        """Seconds to the end, at the rate until an edit ended last; what was done before took no time."""
+        """Seconds to the end, at the rate until an edit ended last."""
         if self.batches is not None:
             is_all = self.total is None or self.ended + self.in_flight >= self.total
             return self.batches_left if is_all else None
-        made = self.ended - self.counts.get("skipped", 0) - self.counts.get("gone", 0)
+        made = self.ended - sum(self.counts.get(status, 0) for status in TOOK_NO_TIME)
         seconds = self.seconds if self.last_end is None else self.last_end
         if self.total is None or not made or seconds <= 0:
             return None

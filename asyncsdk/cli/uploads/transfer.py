@@ -202,7 +202,7 @@ class UploadsView:
             return evolve(whole, state=UploadPhase.WAITING, rate=0.0)
         if rows and all(row.state is UploadPhase.RETRYING for row in rows):
             return evolve(whole, rate=0.0)  # what is sent now may have vanished in buffers
-        left = whole.bytes_total - whole.bytes_done - whole.bytes_in_flight
+        left = whole.bytes_total - whole.bytes_moved
         return evolve(whole, eta=left / whole.rate if whole.rate else None)
 
 
