@@ -181,7 +181,7 @@ def test_of_a_few_bytes_no_rate_is_told() -> None:
         ({"rate": 0.0}, "t: 3.1 of 5.0 GB, 62%"),
         ({"state": UploadPhase.CHECKING}, "t: 3.1 of 5.0 GB, 62%, checking"),
         (
-            {"state": UploadPhase.RETRYING, "note": "reset; trying again in 3 s"},
+            {"state": UploadPhase.RETRYING, "note": "reset; trying again in 3 s", "bytes_in_flight": 400_000_000},
             "t: 3.1 of 5.0 GB, 62%, reset; trying again in 3 s",
         ),
     ],

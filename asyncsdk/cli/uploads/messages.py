@@ -75,9 +75,11 @@ def moving(name: str, progress: Progress, *, now: float | None = None, zone: tzi
 
     With `now` (unix time) also until when the server keeps an upload that waits for it. `zone` is as in `stopped`.
     """
-    moved = units.part_of(progress.bytes_moved, progress.bytes_total)
-    facts = [moved, units.percent(progress.bytes_moved, progress.bytes_total), *pace(progress), activity(progress)]
-    if now is not None and progress.state is UploadPhase.RETRYING and progress.expires_at is not None:
+    is_retrying = progress.state is UploadPhase.RETRYING  # what was on its way may be lost
+    moved = progress.bytes_done if is_retrying else progress.bytes_moved
+    share = [units.part_of(moved, progress.bytes_total), units.percent(moved, progress.bytes_total)]
+    facts = [*share, *pace(progress), activity(progress)]
+    if now is not None and is_retrying and progress.expires_at is not None:
         facts.append(f"what is sent is kept until {units.clock_time(progress.expires_at, now=now, zone=zone)}")
     return f"{name}: {', '.join(fact for fact in facts if fact)}"
 
