@@ -128,7 +128,7 @@ async def test_each_process_may_leave_a_torn_line_at_the_end_of_its_own_file(pla
 
 
 async def test_consent_is_not_needed_where_the_damaged_file_was_replaced_already(place: Path, segment: Path) -> None:
-    damaged = flipped(segment.read_bytes(), 300)
+    damaged = flipped(whole := segment.read_bytes(), start_of(whole, 3) + 20)
     segment.write_bytes(damaged)
     async with open_ledger(place, accept_damage=True):
         pass
@@ -143,7 +143,7 @@ async def test_a_damaged_file_is_kept_where_there_are_no_hard_links(
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 
-    content = flipped(segment.read_bytes(), 300)
+    content = flipped(whole := segment.read_bytes(), start_of(whole, 3) + 20)
     segment.write_bytes(content)
     monkeypatch.setattr("os.link", refuse)
     async with open_ledger(place, accept_damage=True):
