@@ -76,7 +76,6 @@ class BulkEditing:
     _taken: int = field(default=0, init=False)
     _earlier: int = field(default=0, init=False)  # lines of earlier runs that stay in `failed.jsonl`
     _page_is_lost: bool = field(default=False, init=False)
-    _unknown: list[str] = field(factory=list, init=False)  # ids of --redo that no row has
     _began: float = field(factory=time.monotonic, init=False)
     _last_end: float | None = field(default=None, init=False)  # of an edit that was under way; as the clock of `_began`
 
@@ -180,7 +179,7 @@ class BulkEditing:
         )
         if self._earlier:
             complain(still_there(self.place.records, self._earlier))
-        self._unknown = unknown = self.report.unknown(only=self.run.only) if self._is_over else []
+        unknown = self.report.unknown(only=self.run.only) if self._is_over else []
         if unknown:
             complain(f"--redo names {units.counted(len(unknown), 'id')} that no row has: {', '.join(unknown[:3])}")
         if kept := len(self.report.kept.intersection(self.request["redo"])):
@@ -281,7 +280,8 @@ class BulkEditing:
         code = self.report.tally.code if self._reason is None else exit_code(self._reason, sent=not is_refused)
         if code == Exit.LIMIT and counts["batched"]:
             code = Exit.TRY_AGAIN  # what is in batches counts already: the same command goes on, and ends at the limit
-        names_none = self.run.only == "redo" and bool(self._unknown) and not self.report.reported
+        is_redo = self._is_over and self.run.only == "redo"
+        names_none = is_redo and bool(self.report.watched) and not self.report.reported
         return code or (Exit.FAILED if self._page_is_lost or names_none else Exit.DONE)
 
 

@@ -194,13 +194,13 @@ class ConnectionCount:
         if not 0 < seen.seconds < math.inf:
             return self.number
         self._rest.pass_time(seen.seconds)
-        may_rise = not (seen.is_limited or seen.refused)
+        may_rise, is_used = not (seen.is_limited or seen.refused), seen.in_use >= IN_USE * self.number
         self.is_new = self.is_new and not seen.refused
         self._was_limited = self._was_limited or seen.is_limited
         if self._ceiling.is_hit(seen, self.number):
             self._retreat()
-        elif not (seen.acked > 0 and seen.in_use >= IN_USE * self.number):
-            if may_rise and seen.in_use >= IN_USE * self.number:  # else this side may be what they wait for
+        elif not (seen.acked > 0 and is_used):
+            if may_rise and is_used:  # else this side may be what they wait for
                 self._measure.pass_time(seen.seconds)
             else:
                 self._measure = Measure()
