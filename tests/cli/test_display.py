@@ -159,6 +159,10 @@ async def test_news_is_a_line_at_once() -> None:
         ({"bytes_done": 99_999_999}, {NOW: 49, LEFT: 1}),
         ({"bytes_done": 100 * MB}, {NOW: 50}),
         ({"state": UploadPhase.CHECKING, "bytes_hashed": 40 * MB}, {NOW: 20, LEFT: 30}),
+        (  # sent, but the response to the last call was lost
+            {"state": UploadPhase.CHECKING, "bytes_hashed": 40 * MB, "bytes_done": 100 * MB, "bytes_resumed": 100 * MB},
+            {NOW: 20, LEFT: 30},
+        ),
     ],
 )
 def test_a_bar_tells_bytes_of_earlier_runs_of_this_one_and_on_their_way_apart(
@@ -190,6 +194,21 @@ def test_a_row_has_name_bar_percent_bytes_and_pace() -> None:
     [row] = drawn(shown)
     assert row.startswith("train.jsonl ━━━")
     assert spaced(row).endswith("─── 50% 50 of 100 MB 1.0 MB/s, 50 s left")
+
+
+@pytest.mark.parametrize(
+    ("fields", "end"),
+    [
+        ({"state": UploadPhase.CHECKING, "bytes_hashed": 40 * MB}, "─── 40% 40 of 100 MB checking"),
+        ({"state": UploadPhase.RETRYING, "bytes_in_flight": 30 * MB}, "─── 50% 50 of 100 MB retrying"),  # may be lost
+    ],
+)
+def test_a_row_counts_what_was_read_of_a_file_that_is_checked_and_what_is_confirmed_in_an_outage(
+    fields: dict[str, Any], end: str
+) -> None:
+    shown = UploadsView({"train.jsonl": 100 * MB})
+    shown.update("train.jsonl", progress(bytes_done=50 * MB, **fields))
+    assert spaced(drawn(shown)[0]).endswith(end)
 
 
 @pytest.mark.parametrize(

@@ -179,7 +179,7 @@ def test_of_a_few_bytes_no_rate_is_told() -> None:
         ({"bytes_in_flight": 400_000_000}, "t: 3.5 of 5.0 GB, 70%, 1.2 MB/s, 26 min left"),
         ({"eta": None}, "t: 3.1 of 5.0 GB, 62%, 1.2 MB/s"),
         ({"rate": 0.0}, "t: 3.1 of 5.0 GB, 62%"),
-        ({"state": UploadPhase.CHECKING}, "t: 3.1 of 5.0 GB, 62%, checking"),
+        ({"state": UploadPhase.CHECKING, "bytes_hashed": 2 * GB}, "t: 2.0 of 5.0 GB, 40%, checking"),
         (
             {"state": UploadPhase.RETRYING, "note": "reset; trying again in 3 s", "bytes_in_flight": 400_000_000},
             "t: 3.1 of 5.0 GB, 62%, reset; trying again in 3 s",

@@ -17,7 +17,7 @@ from rich.text import Text
 from asyncsdk.cli import units
 from asyncsdk.cli.display import remarks
 from asyncsdk.cli.output import printable
-from asyncsdk.cli.uploads.messages import activity, pace
+from asyncsdk.cli.uploads.messages import activity, pace, share
 from asyncsdk.events import Progress, UploadPhase
 
 MOST_ROWS, USUAL_NAME = 8, 24
@@ -64,8 +64,9 @@ class Bar:
 
 def cut(progress: Progress, width: int) -> list[tuple[Style, int]]:
     """How many of `width` cells each kind of bytes takes; the last cell is filled only when all bytes are there."""
-    before = progress.bytes_resumed
-    done = progress.bytes_hashed if progress.state is UploadPhase.CHECKING else progress.bytes_done
+    is_checked = progress.state is UploadPhase.CHECKING
+    before = 0 if is_checked else progress.bytes_resumed
+    done = progress.bytes_hashed if is_checked else progress.bytes_done
     edges = [before, max(before, done), max(before, done) + progress.bytes_in_flight, progress.bytes_total]
     cells = [min(width, edge * width // progress.bytes_total) for edge in edges]
     starts = [0, *cells[:-1]]
@@ -115,11 +116,8 @@ def table(rows: list[tuple[str, Progress]], width: int) -> Table:
 
 def texts(progress: Progress) -> dict[Column, Text]:
     """The cells of a row besides its name and its bar."""
-    return {
-        "percent": Text(units.percent(progress.bytes_moved, progress.bytes_total), style="bold"),
-        "bytes": Text(units.part_of(progress.bytes_moved, progress.bytes_total)),
-        "pace": Text(remark(progress)),
-    }
+    part, percent = share(progress)
+    return {"percent": Text(percent, style="bold"), "bytes": Text(part), "pace": Text(remark(progress))}
 
 
 def shortened(name: str, cells: int) -> str:

@@ -75,13 +75,21 @@ def moving(name: str, progress: Progress, *, now: float | None = None, zone: tzi
 
     With `now` (unix time) also until when the server keeps an upload that waits for it. `zone` is as in `stopped`.
     """
-    is_retrying = progress.state is UploadPhase.RETRYING  # what was on its way may be lost
-    moved = progress.bytes_done if is_retrying else progress.bytes_moved
-    share = [units.part_of(moved, progress.bytes_total), units.percent(moved, progress.bytes_total)]
-    facts = [*share, *pace(progress), activity(progress)]
-    if now is not None and is_retrying and progress.expires_at is not None:
+    facts = [*share(progress), *pace(progress), activity(progress)]
+    if now is not None and progress.state is UploadPhase.RETRYING and progress.expires_at is not None:
         facts.append(f"what is sent is kept until {units.clock_time(progress.expires_at, now=now, zone=zone)}")
     return f"{name}: {', '.join(fact for fact in facts if fact)}"
+
+
+def share(progress: Progress) -> tuple[str, str]:
+    """`3.1 of 5.0 GB` and `62%`: how much the other side has; of a file that is checked, how much of it is read."""
+    if progress.state is UploadPhase.CHECKING:
+        there = progress.bytes_hashed
+    elif progress.state is UploadPhase.RETRYING:  # what was on its way may be lost
+        there = progress.bytes_done
+    else:
+        there = progress.bytes_moved
+    return units.part_of(there, progress.bytes_total), units.percent(there, progress.bytes_total)
 
 
 def pace(progress: Progress) -> list[str]:
