@@ -19,7 +19,7 @@ from asyncsdk import Client, ImageEditor, PostgresLedger, api
 from asyncsdk.images.costs.money import NANOS
 from asyncsdk.images.costs.table import packaged
 from asyncsdk.images.ledger.file import load_ledger
-from tests.faults.batches import COPIES, BatchTask, DeathAt, start
+from tests.faults.batches import BatchTask, DeathAt, kill_at_random, start
 from tests.faults.support import ServerProcess, serving
 from tests.faults.table import Row
 
@@ -62,19 +62,11 @@ async def kill_within_a_limit(
     row, numbers = Row("batch costs" if database is None else "cost fleet"), random.Random(seed)
     async with serving(folder / "server", *OPTIONS, "1") as server:
         task = await _limited(BatchTask(server.url, folder / "work", edits=edits, size=size, ledger=database), fields)
-        firsts = [0] if database is None else [number * edits // COPIES for number in range(COPIES)]
-        running = {first: start(evolve(task, first=first)) for first in firsts}
-        while row.cases < kills:
-            first = numbers.choice(firsts)
-            if not await running[first].ended(numbers.uniform(0.3, 2.0) / len(firsts)):
-                await running[first].kill()
-                row.cases += 1
-                await _check(row, server, task, name=f"seed {seed}, kill {row.cases}")
-            elif database is None:
-                break
-            running[first] = start(evolve(task, first=first))
-        for copy in running.values():
-            await copy.answer(within=600.0)
+
+        async def killed() -> None:
+            await _check(row, server, task, name=f"seed {seed}, kill {row.cases}")
+
+        await kill_at_random(row, task, kills, numbers, killed)
         said = await start(task).answer(within=600.0)
         await _check(row, server, task, name=f"seed {seed}, at the end")
         _check_end(row, said, name=f"seed {seed}")

@@ -14,7 +14,7 @@ import os
 import random
 import signal
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -292,18 +292,7 @@ async def kill_batches(
         await server.inject(*LOST)
         task = BatchTask(server.url, folder / "work", edits=edits, size=size, ledger=database)
         task.jobs()
-        firsts = [0] if database is None else [number * edits // COPIES for number in range(COPIES)]
-        running = {first: start(evolve(task, first=first)) for first in firsts}
-        while row.cases < kills:
-            first = numbers.choice(firsts)
-            if not await running[first].ended(numbers.uniform(0.3, 2.0) / len(firsts)):
-                await running[first].kill()
-                row.cases += 1
-            elif database is None:
-                break
-            running[first] = start(evolve(task, first=first))
-        for copy in running.values():
-            await copy.answer(within=600.0)
+        await kill_at_random(row, task, kills, numbers)
         await server.clear_faults()
         said = await start(task).answer(within=600.0)
         await check(row, server, task, said, name=f"seed {seed}")
@@ -312,3 +301,26 @@ async def kill_batches(
         row.figures |= {name: str(count) for name, count in Counter((said or {}).get("statuses", {}).values()).items()}
         row.figures["made"] = str(sum((await server.edits()).values()))
     return row
+
+
+async def kill_at_random(
+    row: Row, task: BatchTask, kills: int, numbers: random.Random, killed: Callable[[], Awaitable[object]] | None = None
+) -> None:
+    """Kill a task at moments of chance and go on with it, over a database with four copies, until all have ended.
+
+    Each kill is a case of `row`; `killed` is called after it.
+    """
+    firsts = [0] if task.ledger is None else [number * task.edits // COPIES for number in range(COPIES)]
+    running = {first: start(evolve(task, first=first)) for first in firsts}
+    while row.cases < kills:
+        first = numbers.choice(firsts)
+        if not await running[first].ended(numbers.uniform(0.3, 2.0) / len(firsts)):
+            await running[first].kill()
+            row.cases += 1
+            if killed is not None:
+                await killed()
+        elif task.ledger is None:
+            break
+        running[first] = start(evolve(task, first=first))
+    for copy in running.values():
+        await copy.answer(within=600.0)
