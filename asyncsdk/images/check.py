@@ -20,6 +20,7 @@ from asyncsdk.images.header import BadPicture, Header, look
 LONGEST_URL = 20_971_520
 LARGEST = 50 * 10**6  # bytes; the API's "less than 50MB" read as the smaller unit, which is safe under both
 LARGEST_MASK = 4 * 10**6
+MOST_COUNTED = 10_000  # of pictures and the like: each has a name, and a ledger keeps 64 bits of their costs
 SMALLEST_MODEL = "dall-e-2"  # which takes less of everything than the others
 _TEXTS = tuple(name for name, about in EDIT_FIELDS.items() if about.kind is str and name not in {"prompt", "size"})
 _RANGES = {name: about.allowed for name, about in EDIT_FIELDS.items() if about.allowed is not None}
@@ -77,9 +78,12 @@ def check(edit: ImageEdit, images: Sequence[Loaded], mask: Loaded | None = None,
         raise _refusal([problem for _, problem in problems], problems[0][0])
 
 
-def refusal_of_fields(edit: ImageEdit) -> InvalidEditError | None:
-    """What `check` would raise for what is known before a picture is read; None where its fields are right."""
-    problems = list(_fields(edit, family_of(edit.model)))
+def refusal_of_fields(edit: ImageEdit, *, checked: bool = True) -> InvalidEditError | None:
+    """Why `edit` is refused for what is known before a picture is read; None where its fields are right.
+
+    `checked` as `check` does; else only for a number that nothing here can count.
+    """
+    problems = list(_fields(edit, family_of(edit.model)) if checked else _uncountable(edit))
     return _refusal(problems, "wrong field") if problems else None
 
 
@@ -111,6 +115,13 @@ def _fields(edit: ImageEdit, family: Family) -> Iterator[str]:
     if edit.size is not None and not _is_size(edit.size, family):
         yield f"size={edit.size!r} is not a size that {edit.model or 'a model'} takes: {_sizes(edit.size, family)}"
     yield from _formats(edit)
+
+
+def _uncountable(edit: ImageEdit) -> Iterator[str]:
+    for name, (low, high) in _RANGES.items():
+        value: object = getattr(edit, name)
+        if isinstance(value, int) and abs(value) > MOST_COUNTED:
+            yield f"{name} is beyond {MOST_COUNTED:,}, and {low} to {high} are taken: it is refused without checks, too"
 
 
 def _prompt(prompt: Any, family: Family) -> Iterator[str]:

@@ -29,7 +29,7 @@ from asyncsdk.given import (
     unpacked,
 )
 from asyncsdk.images import heic
-from asyncsdk.images.check import LARGEST, family_of, invalid
+from asyncsdk.images.check import LARGEST, family_of, invalid, refusal_of_fields
 from asyncsdk.images.edit import (
     EDIT_FIELDS,
     ConvertedImage,
@@ -319,8 +319,11 @@ def _check_shape(edit: ImageEdit, pictures: list[Loaded]) -> None:
         raise InvalidEditError("image: an edit needs at least one picture. Nothing was sent.")
     for name, kind in _SHAPES.items():
         value = getattr(edit, name)
-        if not isinstance(value, kind) and (value is not None or name == "prompt"):
+        is_one = isinstance(value, kind) and not (kind is int and isinstance(value, bool))
+        if not is_one and (value is not None or name == "prompt"):
             raise InvalidEditError(f"{name}={reprlib.repr(value)} is not {_NAMED[kind]}. Nothing was sent.")
+    if (uncountable := refusal_of_fields(edit, checked=False)) is not None:
+        raise uncountable
     if not all(isinstance(name, str) for name in edit.extra or ()):
         raise InvalidEditError(f"extra={reprlib.repr(edit.extra)} has a name that is not text. Nothing was sent.")
     try:

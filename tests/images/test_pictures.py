@@ -237,6 +237,12 @@ def test_a_picture_is_shown_by_name_or_size_and_never_by_its_content() -> None:
         ({"extra": "abc"}, "extra='abc' is not a mapping"),
         ({"extra": {1: 2}}, "has a name that is not text"),
         ({"n": "2"}, "n='2' is not a whole number"),
+        ({"n": True}, "n=True is not a whole number"),
+        (
+            {"n": 10**4500},
+            "n is beyond 10,000, and 1 to 10 are taken: it is refused without checks, too. Nothing",
+        ),
+        ({"partial_images": -(10**30)}, "partial_images is beyond 10,000, and 0 to 3 are taken"),
         ({"id": 5}, "id=5 is not text"),
         ({"svg": 3}, "svg=3 is not a mapping"),
     ],

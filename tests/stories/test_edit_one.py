@@ -193,6 +193,14 @@ async def test_without_checks_the_server_has_the_word(server: LocalServer, clien
     assert len(server.requests) == 1
 
 
+async def test_without_checks_more_pictures_than_have_names_are_asked_of_no_server(
+    server: LocalServer, client: Client
+) -> None:
+    with pytest.raises(InvalidEditError, match="n is beyond 10,000"):
+        await ImageEditor(client, check=False).edit(png(), "a beret", model=MODEL, n=20_000)
+    assert server.requests == []
+
+
 async def test_a_wrong_key_says_so(tmp_path: Path) -> None:
     async with LocalServer(tmp_path, api_key="right") as server, Client("wrong", base_url=server.url) as client:
         with pytest.raises(AuthenticationError):

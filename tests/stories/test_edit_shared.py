@@ -18,6 +18,7 @@ from asyncsdk import (
     EditOutcome,
     ImageEdit,
     ImageEditor,
+    InvalidEditError,
     LedgerBusyError,
     LedgerRewoundError,
     LimitReachedError,
@@ -657,3 +658,14 @@ async def test_a_plan_tells_what_would_be_sent_and_claims_nothing(
     plan = await editor.plan(edits, out=out, ledger=database_url, max_edits=4)
     assert (plan.to_send, plan.done, plan.held_back) == (3, 2, 1)
     assert server.edits.edits == 2
+
+
+@pytest.mark.parametrize("fields", [{"n": 10**30}, {"partial_images": 10**30, "stream": True}, {"n": True}])
+async def test_without_checks_what_no_ledger_can_count_is_refused_and_the_others_are_sent(
+    editor: ImageEditor, server: LocalServer, out: Path, database_url: str, fields: dict[str, Any]
+) -> None:
+    options: dict[str, Any] = {"out": out, "ledger": database_url, "check": False}
+    found = await run(editor, [job(1), job(2, **fields)], **options)
+    assert {name: outcome.status for name, outcome in found.items()} == {"Row 1": "done", "Row 2": "refused"}
+    assert isinstance(found["Row 2"].error, InvalidEditError)
+    assert server.edits.edits == 1

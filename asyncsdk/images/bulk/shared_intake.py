@@ -271,7 +271,7 @@ class SharedIntake:
                 require_batchable(edit)
         except InvalidEditError as error:
             return error
-        return refusal_of_fields(edit) if self.checked else None
+        return refusal_of_fields(edit, checked=self.checked)
 
     def _verdict(self, listed: ListedEdit, seen: SeenEdit | None, *, is_lapsed: bool) -> Verdict:
         """What to do with an edit, as the ledger has it."""
