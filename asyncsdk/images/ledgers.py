@@ -114,7 +114,8 @@ class LedgerPlace:
 
 
 def limits_with(limits: Limits, ledger: FileLedger | SharedLedger | None, pricing: Pricing) -> Limits:
-    """The limits, with what earlier runs used: a shared ledger counts by itself."""
+    """The limits, with the prices of a run and with what earlier ones used: a shared ledger counts by itself."""
+    limits.pricing = pricing
     if ledger is None:
         return limits
     spent = ledger.spent

@@ -200,7 +200,7 @@ class BatchDriver:
             while not run.limits.has_room(most) and await self._may_have_room(self.call.changes):
                 pass
             if self._limit is None and not self.call.is_left:
-                run.limits.begin(most, () if pricing is None else pricing.left_open(prepared.edit))
+                run.limits.begin(most, prepared.edit)
                 return evolve(prepared, most=most)
         except LimitReachedError as error:
             self._limit, run.stopping = error, True

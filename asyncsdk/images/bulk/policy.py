@@ -11,6 +11,8 @@ from attrs import define, field, frozen
 from asyncsdk.counts import counted, were
 from asyncsdk.errors import ConfigurationError, LimitReachedError
 from asyncsdk.images.costs.money import NANOS, nanos_of, shown
+from asyncsdk.images.costs.pricing import Pricing
+from asyncsdk.images.edit import ImageEdit
 from asyncsdk.images.idempotency import is_known, same_header
 from asyncsdk.images.ledger.states import ItemState, is_not_delivered
 from asyncsdk.models import Usage
@@ -134,7 +136,7 @@ class Limits:
     """The limits over all runs. `edits`, `tokens` and `cost` were used so far, by edits that are or may be paid.
 
     Costs are in billionths of a dollar. An edit counts with what it costs at most until its end is known, `in_flight`.
-    `is_in_batches`: some of what counts is in batches, which are not waited for.
+    `is_in_batches`: some of what counts is in batches, which are not waited for. `pricing` is the run's.
     """
 
     max_edits: int | None = None
@@ -143,6 +145,7 @@ class Limits:
     tokens: int = 0
     max_cost: int | None = None
     cost: int = 0
+    pricing: Pricing | None = None
     in_flight: int = field(default=0, init=False)
     held_back: int = field(default=0, init=False)  # what an edit that has no room costs at most
     left_open: Collection[str] = field(default=(), init=False)  # what it leaves to the server, and costs less with
@@ -155,7 +158,7 @@ class Limits:
 
     def after(self, edits: int, tokens: int, cost: int = 0) -> Limits:
         """The same limits, with what earlier runs used."""
-        return Limits(self.max_edits, self.max_tokens, edits, tokens, self.max_cost, cost)
+        return Limits(self.max_edits, self.max_tokens, edits, tokens, self.max_cost, cost, self.pricing)
 
     @property
     def allowed(self) -> int | None:
@@ -189,13 +192,13 @@ class Limits:
         if self.is_reached and not (self.may_have_room and self.is_cost_alone):
             raise self.reached()
 
-    def begin(self, most: int | None = None, left_open: Collection[str] = ()) -> None:
-        """Count an edit that is about to be sent, costs `most` at most, and leaves `left_open` to the server.
+    def begin(self, most: int | None = None, edit: ImageEdit | None = None) -> None:
+        """Count an edit that is about to be sent, and costs `most` at most.
 
         Raises LimitReachedError instead if that exceeds a limit.
         """
         if self.is_reached or not self.has_room(most):
-            raise self.reached(most, left_open)
+            raise self.reached(most, edit)
         self.count(most)
 
     def count(self, most: int | None = None) -> None:
@@ -235,12 +238,14 @@ class Limits:
         used = ((self.max_edits, self.edits), (self.max_tokens, self.tokens))
         return not any(most is not None and so_far >= most for most, so_far in used)
 
-    def reached(self, most: int | None = None, left_open: Collection[str] = ()) -> LimitReachedError:
+    def reached(self, most: int | None = None, edit: ImageEdit | None = None) -> LimitReachedError:
         """The error of the limit that stops a run, with the current counts over all runs.
 
-        `most`: what the edit that is held back costs at most. `left_open`: the fields that it leaves to the server.
+        `edit` is the one that is held back, and `most` what it costs at most.
         """
-        self.held_back, self.left_open = most or self.held_back, left_open or self.left_open
+        self.held_back = most or self.held_back
+        if edit is not None and self.pricing is not None:
+            self.left_open = self.pricing.left_open(edit) or self.left_open
         go_on = _LATER if self.is_in_batches and self.max_cost is not None and self.is_cost_alone else _GO_ON
         return LimitReachedError(f"{self.in_words()} Nothing more was sent. {go_on}")
 
@@ -267,7 +272,7 @@ class ReservedLimits(Limits):
     @classmethod
     def of(cls, limits: Limits, edits: int, tokens: int, cost: int) -> ReservedLimits:
         """The same limits, with what the ledger has counted."""
-        return cls(limits.max_edits, limits.max_tokens, edits, tokens, limits.max_cost, cost)
+        return cls(limits.max_edits, limits.max_tokens, edits, tokens, limits.max_cost, cost, limits.pricing)
 
     def check(self) -> None:
         """What is claimed may be sent."""
@@ -276,7 +281,7 @@ class ReservedLimits(Limits):
         """It is claimed, with what it costs at most."""
         return True
 
-    def begin(self, most: int | None = None, left_open: Collection[str] = ()) -> None:
+    def begin(self, most: int | None = None, edit: ImageEdit | None = None) -> None:
         """It is counted already."""
 
     def count(self, most: int | None = None) -> None:

@@ -323,9 +323,8 @@ class SharedIntake:
             if not self.ledger.claims and not await self.ledger.may_have_room():
                 if limits.is_cost_alone and self.more_room is not None and await self.more_room():
                     continue
-                dear = max(zip(edits, wanted, strict=True), key=lambda each: each[0].cost or 0, default=None)
-                fields = () if dear is None or self.pricing is None else self.pricing.left_open(dear[1].listed.edit)
-                raise limits.reached(0 if dear is None else dear[0].cost or 0, fields)
+                dear, offered = max(zip(edits, wanted, strict=True), key=lambda each: each[0].cost or 0)
+                raise limits.reached(dear.cost, offered.listed.edit)
             if self.before_wait is not None:
                 await self.before_wait()
             await anyio.sleep(wait * random.uniform(1.0, 2.0))

@@ -154,8 +154,7 @@ class EditWorker:
         if self.lifecycle.lost is not None and self._has_outlived_key:
             raise self.lifecycle.lost
         if not self._is_known:
-            pricing = self.run.pricing
-            self.run.limits.begin(self._most, () if pricing is None else pricing.left_open(self.prepared.edit))
+            self.run.limits.begin(self._most, self.prepared.edit)
         self.lifecycle = self.lifecycle.to("counted")
         await self._ledger.intend(self._most, self._key, again=self._is_known)
         self.lifecycle = self.lifecycle.to("intended")
