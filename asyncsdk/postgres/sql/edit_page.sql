@@ -4,7 +4,7 @@
 select e.key, e.id, coalesce(case when e.phase = 'started' and h.until is null then 'uncertain' else e.phase end, e.status,
        'new') as status, e.n, e.files, e.usage, e.problem, e.late, e.request_id, e.epoch,
        (to_jsonb(e)->>'cost')::bigint as cost,
-       extract(epoch from coalesce(e.at, e.started))::float8 as at, extract(epoch from e.started)::float8 as started
+       date_part('epoch', coalesce(e.at, e.started)) as at, date_part('epoch', e.started) as started
 from asyncsdk.edit e
 left join asyncsdk.holder h on h.id = e.holder and e.phase is not null and h.until > clock_timestamp()
 where e.key > $1

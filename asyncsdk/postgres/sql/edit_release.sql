@@ -33,5 +33,5 @@ with seen as materialized (
     from asked where e.key = asked.key and asked.is_old
     returning e.key
 )
-select e.id, asked.is_old, extract(epoch from e.started + $3 * interval '1 second')::float8 as free_at
+select e.id, asked.is_old, date_part('epoch', e.started + $3 * interval '1 second') as free_at
 from asked join asyncsdk.edit e on e.key = asked.key order by e.key

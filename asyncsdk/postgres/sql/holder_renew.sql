@@ -15,4 +15,4 @@ with beyond as materialized (
 insert into asyncsdk.holder as mine (id, pid, host, machine, until)
 values ($1, $2, $3, $4, clock_timestamp() + $5 * interval '1 second')
 on conflict (id) do update set until = clock_timestamp() + $5 * interval '1 second'
-returning extract(epoch from clock_timestamp())::float8 as clock
+returning date_part('epoch', clock_timestamp()) as clock

@@ -24,5 +24,5 @@ with place as materialized (
     on conflict (holder) do update set is_over = false
     returning w.run
 )
-select mine.run, extract(epoch from coalesce(begun.begun, place.begun))::float8 as begun, place.options, place.is_same, place.is_rewound, live.id, live.pid, live.host, live.machine
+select mine.run, date_part('epoch', coalesce(begun.begun, place.begun)) as begun, place.options, place.is_same, place.is_rewound, live.id, live.pid, live.host, live.machine
 from place left join begun on true left join mine on true left join live on true
