@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field
 
 from asyncsdk.cli import units
-from asyncsdk.cli.edits.advice import stopping_workers
+from asyncsdk.cli.edits.advice import access_advice, stopping_workers
 from asyncsdk.cli.edits.arguments import begin, limits_of
 from asyncsdk.cli.edits.batches import seconds_left
 from asyncsdk.cli.edits.batches import stopping as stopping_batches
-from asyncsdk.cli.edits.messages import cut_off, recovered, still_there, stopping, summary
+from asyncsdk.cli.edits.messages import cut_off, recovered, still_there, stopping, summary, unknown_in_redo
 from asyncsdk.cli.edits.moment import Moment
 from asyncsdk.cli.edits.options import RunOptions
 from asyncsdk.cli.edits.typed import as_typed
@@ -166,6 +166,7 @@ class BulkEditing:
         not_sent = 0 if self._is_over or self.run.only else self._total - self.report.tally.counts.total()
         when = "" if self._reason is None else WHEN.get(exit_code(self._reason, sent=True), "")
         is_gone = isinstance(self._reason, LedgerError) and not self._reason.resumable
+        self.report.say_rest(self._reason)
         complain(
             summary(
                 self.report.tally,
@@ -181,7 +182,7 @@ class BulkEditing:
             complain(still_there(self.place.records, self._earlier))
         unknown = self.report.unknown(only=self.run.only) if self._is_over else []
         if unknown:
-            complain(f"--redo names {units.counted(len(unknown), 'id')} that no row has: {', '.join(unknown[:3])}")
+            complain(unknown_in_redo(unknown))
         if kept := len(self.report.kept.intersection(self.request["redo"])):
             complain(
                 f"{units.counted(kept, 'edit')} named in {self.run.redo} {were(kept)} done since that was saved, and "
@@ -295,7 +296,10 @@ def why_it_stopped(reason: Exception) -> str:
     if isinstance(reason, SaveError) and reason.code == NOT_DELIVERED:  # as above
         cause = str(reason.__cause__).removesuffix(".")
         return f"pictures that are paid could not be put in the bucket ({cause}). Nothing more was sent."
-    return str(reason) if isinstance(reason, APIError) else as_typed(str(reason))
+    if not isinstance(reason, APIError):
+        return as_typed(str(reason))
+    advice = access_advice(reason)
+    return f"{reason}\n  {advice}" if advice else str(reason)
 
 
 def without_advice(message: str) -> str:

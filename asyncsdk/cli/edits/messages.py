@@ -109,6 +109,11 @@ def overriding(path: object, names: Sequence[str]) -> str:
     return f"note: {path} has its own {own}; {typed} {'is' if len(names) == 1 else 'are'} for rows without one"
 
 
+def unknown_in_redo(names: Sequence[str]) -> str:
+    """`--redo names 4 ids that no row has: b, c, d`; '' if there are none."""
+    return f"--redo names {units.counted(len(names), 'id')} that no row has: {', '.join(names[:3])}" if names else ""
+
+
 def about_scripts(files: Iterable[str | PurePath]) -> str:
     """What to do with an SVG among `files`; '' if there is none."""
     svg = next((file for file in files if PurePath(file).suffix.lower() == ".svg"), None)
@@ -291,6 +296,15 @@ def kind_of(status: str, problem: Problem | None) -> str:
     if problem.code == NOT_DELIVERED:
         return "waiting"
     return "gone" if status == "skipped" else "unsaved"
+
+
+def is_same(problem: Problem | None, other: Problem) -> bool:
+    """Whether two requests met one and the same problem."""
+    return problem is not None and (problem.type, _without_id(problem)) == (other.type, _without_id(other))
+
+
+def _without_id(problem: Problem) -> str:
+    return problem.message.replace(problem.request_id, "") if problem.request_id else problem.message
 
 
 def reason_of(problem: Problem | None) -> str:

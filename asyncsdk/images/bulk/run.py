@@ -26,6 +26,7 @@ from asyncsdk.images.bulk.intake import EditIntake
 from asyncsdk.images.bulk.lifecycle import EditLifecycle
 from asyncsdk.images.bulk.model_ends import ModelEnds
 from asyncsdk.images.bulk.policy import Limits, OnUncertain
+from asyncsdk.images.bulk.refused_alike import RefusedAlike
 from asyncsdk.images.costs.money import shown
 from asyncsdk.images.costs.pricing import Pricing
 from asyncsdk.images.ledger import Ledger
@@ -98,6 +99,7 @@ class BulkRun:
     _unusable: list[Exception | None] = field(factory=list, init=False)  # in a row
     _not_handed_on: int = field(default=0, init=False)  # in a row
     _in_doubt: int = field(default=0, init=False)  # in a row
+    _refused: RefusedAlike = field(factory=RefusedAlike, init=False)
 
     @property
     def on_uncertain(self) -> OnUncertain:
@@ -150,6 +152,7 @@ class BulkRun:
     def count_response(self, error: Exception | None, *, is_usable: bool) -> None:
         """Count a response that is paid: several in a row without an image that can be used stop the run."""
         self._unusable, self._in_doubt = [] if is_usable else [*self._unusable, error], 0
+        self._refused.note_paid()
         if len(self._unusable) >= MOST_IN_VAIN:
             self.halt(EditError(_unusable(self._unusable)))
 
@@ -195,6 +198,12 @@ class BulkRun:
             )
             reason.resumable = True
             self.halt(reason)
+
+    def count_refusal(self, error: Exception) -> None:
+        """Count an edit that ended unpaid: several in a row that were refused in the same way stop the run."""
+        self._refused.note(error)
+        if self._refused.are_too_many:
+            self.halt(self._refused.reason())
 
     async def make_room(self, most: int | None) -> None:
         """Wait while an edit that costs `most` at most has no room, and what is in flight may yet cost less."""
