@@ -31,7 +31,8 @@ class Outcomes:
 
     What stops a whole run is raised once every edit in flight has ended and was given: 401, 403, quota, no connection,
     a disk or directory that takes no pictures, a ledger that is gone, a limit that you set, three paid responses in a
-    row without a picture or that your `save` could not keep, an error of the iterable.
+    row without a picture or that your `save` could not keep, ten edits in a row that may be paid, or that were refused
+    in the same way and not for their pictures, an error of the iterable.
 
     Attributes:
         counts: How many edits have ended so far, by status.
