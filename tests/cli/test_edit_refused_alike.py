@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from asyncsdk.cli.edits import report
 from asyncsdk.server import Fault, LocalServer
 from tests.cli.support import Run
 from tests.stories.pictures import photo
@@ -88,3 +89,16 @@ def test_a_missing_route_is_said_at_once_where_others_were_done(run: Run, server
     ran = run(*PHOTOS[:-1], 1)
     assert (ran.code, server.edits.edits) == (3, 29)
     assert ran.err.count("p06: failed: POST /images/edits: 404") == 1
+
+
+def test_what_does_not_end_the_run_is_said_before_the_next(
+    run: Run, server: LocalServer, environment: pytest.MonkeyPatch
+) -> None:
+    said = list[str]()
+    environment.setattr(report, "complain", said.append)
+    environment.setattr(report.Report, "_show", lambda _, outcome: said.append(outcome.id))
+    environment.setattr(report, "ends_run", lambda *_, **__: True)  # as it is of a batch's line that has a 401
+    server.inject(Fault("edit", "answer", status=404, body=REFUSED, nth=2))
+    assert run(*PHOTOS[:-1], 1).code == 3
+    assert said[1].startswith("p01: failed: POST /images/edits: 404")
+    assert said[:1] + said[2:] == [f"p{number:02}" for number in range(30) if number != 1]

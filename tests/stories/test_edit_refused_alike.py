@@ -117,6 +117,17 @@ async def test_rows_of_which_some_are_done_between_go_on(editor: ImageEditor, ou
     assert Counter(each.status for each in found) == {"refused": 36, "done": 4}
 
 
+async def test_what_was_lost_before_it_was_refused_does_not_count(
+    editor: ImageEditor, server: LocalServer, out: Path
+) -> None:
+    server.inject(Fault("edit", "reset", at="done", nth=1, every=2))
+    server.inject(Fault("edit", "answer", status=400, body=error(param="size", code="invalid_value"), nth=2, every=2))
+    async with editor.edit_many(jobs(15), out=out, concurrency=1, on_uncertain="retry") as outcomes:
+        await all_of(outcomes)
+        assert outcomes.counts == {"uncertain": 15}
+    assert server.calls["edit"] == 30
+
+
 async def test_rows_that_are_refused_in_different_ways_go_on(editor: ImageEditor, out: Path) -> None:
     fields: list[dict[str, Any]] = [{"quality": "best"}, {"background": "green"}]
     edits = [

@@ -121,6 +121,8 @@ class BulkEditing:
         try:
             with anyio.CancelScope() as self._grace:
                 async for outcome in outcomes:
+                    if not outcomes.stopping:  # what failed before did not end it
+                        self.report.say_rest(None)
                     if outcome.status != "skipped":
                         self._last_end = time.monotonic()
                     await self.queue.take(outcome)

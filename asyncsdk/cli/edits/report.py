@@ -122,6 +122,7 @@ class Report:
         Each edit that was in flight meets it.
         """
         for outcome in self.unsaid:
+            self.aside()
             if reason is None or not is_same(outcome.problem, problem_of(reason)):
                 complain(line_of(outcome))
         self.unsaid.clear()

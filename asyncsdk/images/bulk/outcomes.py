@@ -48,6 +48,7 @@ class Outcomes:
         recovered: The URLs of pictures of earlier runs that waited for the way to their bucket, and are there now.
         whole: How far all copies of this run are together, a few seconds ago; None before that is known, and with a
             ledger that is not in a database. It is read only while it is asked for.
+        stopping: Whether this process sends nothing new: `stop` was called, or something stops the run.
         limit_reached: Which limit that you set is reached, in words; None while none is.
         rate: The rate limit in input images a minute, given or learned; None while there is none.
         rate_limit_wait: Seconds until the rate limit lets the next image be sent; 0.0 for now.
@@ -164,6 +165,11 @@ class Outcomes:
         """How far all copies of this run are together, a few seconds ago; None where that is not known."""
         watch = None if self._run.ledger is None else self._run.ledger.whole
         return None if watch is None else watch.look()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether this process sends nothing new: `stop` was called, or something stops the run."""
+        return self._run.stopping
 
     @property
     def limit_reached(self) -> str | None:
