@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncsdk.errors import APIConnectionError, ChargeUnknownError, EditError, InvalidEditError
 from asyncsdk.http.decode import status_error
 from asyncsdk.images.bulk.refused_alike import MOST_REFUSED_ALIKE, RefusedAlike, refusal_of
+from asyncsdk.images.edit import ImageEdit
 
 
 def refused(status: int = 400, request_id: str = "req_1", **error: object) -> Exception:
@@ -19,6 +21,7 @@ def refused(status: int = 400, request_id: str = "req_1", **error: object) -> Ex
     return status_error(status, headers, json.dumps({"error": whole}).encode(), request="POST /images/edits")
 
 
+EDIT = ImageEdit(image=b"", prompt="p", size="1000x1000")
 QUALITY = refused(param="quality", code="invalid_value", message="'best' is not a quality")
 SIZE = refused(param="size", code="invalid_value", type="image_generation_user_error", message="divisible by 16")
 BLOCKED = refused(code="moderation_blocked", type="image_generation_user_error")
@@ -36,6 +39,7 @@ BLOCKED = refused(code="moderation_blocked", type="image_generation_user_error")
         refused(param="safety_identifier", code="unknown_parameter", message="Unknown parameter: 'safety_identifier'."),
         refused(message="Your organization must be verified to use the model `gpt-image-1`."),
         refused(404, code="DeploymentNotFound", message="The API deployment for this resource does not exist."),
+        refused(message="Your organization's policy does not allow image models."),
         refused(422, message="Image edits are not enabled for this project."),
         refused(424, code="missing_dependency", message="edits need Pillow"),
         refused(429, message="Rate limit reached: Limit 5, Requested 10.", type="input-images"),
@@ -43,7 +47,7 @@ BLOCKED = refused(code="moderation_blocked", type="image_generation_user_error")
     ],
 )
 def test_what_is_not_about_the_picture_may_be_refused_in_every_edit(error: Exception) -> None:
-    assert refusal_of(error) is not None
+    assert refusal_of(error, EDIT) is not None
 
 
 @pytest.mark.parametrize(
@@ -53,6 +57,7 @@ def test_what_is_not_about_the_picture_may_be_refused_in_every_edit(error: Excep
         refused(param="prompt", code="content_policy_violation"),
         refused(code="contentFilter", message="filtered"),
         refused(message="Your request was rejected by the safety system."),
+        refused(message="The response was filtered by the content management policy."),
         refused(param="image[0]", code="unsupported_file_mimetype"),
         refused(param="image", code="invalid_value"),
         refused(param="images[2].file_id", code="invalid_value"),
@@ -68,7 +73,7 @@ def test_what_is_not_about_the_picture_may_be_refused_in_every_edit(error: Excep
     ],
 )
 def test_what_is_about_the_picture_or_what_it_shows_is_its_own(error: Exception) -> None:
-    assert refusal_of(error) is None
+    assert refusal_of(error, EDIT) is None
 
 
 @pytest.mark.parametrize(
@@ -90,16 +95,22 @@ def test_what_is_about_the_picture_or_what_it_shows_is_its_own(error: Exception)
     ],
 )
 def test_what_ends_a_run_at_once_or_is_tried_again_or_may_be_paid_is_not_counted(error: Exception) -> None:
-    assert refusal_of(error) is None
+    assert refusal_of(error, EDIT) is None
+
+
+def test_a_size_that_is_not_given_is_the_pictures_own() -> None:
+    for size in (None, "auto"):
+        assert refusal_of(SIZE, evolve(EDIT, size=size)) is None
+    assert refusal_of(QUALITY, evolve(EDIT, size=None)) is not None
 
 
 def test_refusals_are_one_by_the_field_and_without_one_by_the_words() -> None:
     other = refused(param="quality", code="invalid_value", message="'ultra' is not a quality", request_id="req_2")
-    assert refusal_of(QUALITY) == refusal_of(other) != refusal_of(SIZE)
+    assert refusal_of(QUALITY, EDIT) == refusal_of(other, EDIT) != refusal_of(SIZE, EDIT)
     first, second = (refused(message=f"not allowed ({name})", request_id=name) for name in ("req_1", "req_2"))
-    assert refusal_of(first) == refusal_of(second)
-    assert refusal_of(first) != refusal_of(refused(message="not allowed either"))
-    assert refusal_of(first) != refusal_of(refused(422, message="not allowed ()"))
+    assert refusal_of(first, EDIT) == refusal_of(second, EDIT)
+    assert refusal_of(first, EDIT) != refusal_of(refused(message="not allowed either"), EDIT)
+    assert refusal_of(first, EDIT) != refusal_of(refused(422, message="not allowed ()"), EDIT)
 
 
 EVENTS = {"q": QUALITY, "s": SIZE, "b": BLOCKED, "l": ChargeUnknownError("lost"), "p": None}
@@ -110,7 +121,7 @@ def test_a_run_ends_after_ten_in_a_row_whatever_pictures_are_refused_between(eve
     alike = RefusedAlike()
     for number, event in enumerate(events, 1):
         error = EVENTS[event]
-        alike.note_paid() if error is None else alike.note(error)
+        alike.note_paid() if error is None else alike.note(error, EDIT)
         counting = events[:number].replace("b", "").replace("l", "")
         in_a_row = len(counting) - len(counting.rstrip(counting[-1:]))
         assert alike.count == (0 if counting.endswith("p") else in_a_row)
@@ -120,7 +131,7 @@ def test_a_run_ends_after_ten_in_a_row_whatever_pictures_are_refused_between(eve
 def reason(error: Exception) -> EditError:
     alike = RefusedAlike()
     for _ in range(MOST_REFUSED_ALIKE):
-        alike.note(error)
+        alike.note(error, EDIT)
     return alike.reason()
 
 

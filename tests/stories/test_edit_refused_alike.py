@@ -44,7 +44,7 @@ async def test_a_field_that_the_server_refuses_ends_the_run_after_ten_edits(
 async def test_the_same_call_goes_on_with_the_others_and_sends_what_was_refused_if_asked(
     editor: ImageEditor, server: LocalServer, out: Path
 ) -> None:
-    server.inject(refusing(param="size", code="invalid_value"))
+    server.inject(refusing(param="background", code="invalid_value"))
     async with editor.edit_many(jobs(40), out=out, concurrency=1) as outcomes:
         found = await until(outcomes, EditError, match=ALIKE)
     assert (len(found), isinstance(found[0].error, BadRequestError)) == (10, True)
@@ -121,7 +121,9 @@ async def test_what_was_lost_before_it_was_refused_does_not_count(
     editor: ImageEditor, server: LocalServer, out: Path
 ) -> None:
     server.inject(Fault("edit", "reset", at="done", nth=1, every=2))
-    server.inject(Fault("edit", "answer", status=400, body=error(param="size", code="invalid_value"), nth=2, every=2))
+    server.inject(
+        Fault("edit", "answer", status=400, body=error(param="background", code="invalid_value"), nth=2, every=2)
+    )
     async with editor.edit_many(jobs(15), out=out, concurrency=1, on_uncertain="retry") as outcomes:
         await all_of(outcomes)
         assert outcomes.counts == {"uncertain": 15}

@@ -2,13 +2,14 @@
 
 ::
 
-    what is refused                         it is known by                            and the run
-    ──────────────────────────────────────  ────────────────────────────────────────  ──────────────────────────────
-    a key, credit, a model not there        `billing.is_fatal_for_run`                ends with the first
-    a field: quality, prompt, model, …      status, code and `param`                  ends after `MOST_REFUSED_ALIKE`
-    something that the server does not name  status, code and the message             ends after `MOST_REFUSED_ALIKE`
-    a picture, mask or markup               413, 415, `param`, else code or message   goes on
-    what it shows, or what is asked for     the safety system's code or message       goes on
+    what is refused                           it is known by                          and the run
+    ────────────────────────────────────────  ──────────────────────────────────────  ───────────────────────────────
+    a key, credit, a model not there          `billing.is_fatal_for_run`              ends with the first
+    a field: quality, prompt, model, …        status, code and `param`                ends after `MOST_REFUSED_ALIKE`
+    something that the server does not name   status, code and the message            ends after `MOST_REFUSED_ALIKE`
+    a picture, mask or markup                 413, 415, `param`, else code, message   goes on
+    the size that a picture has: none given   `param`                                 goes on
+    what it shows, or what is requested       the safety system's code or message     goes on
 
 They are counted in a row: an edit that is paid between two of them shows that others may pass, and a different refusal
 begins a count of its own. Refusals of the pictures themselves say neither.
@@ -22,6 +23,7 @@ from attrs import define, field, frozen
 
 from asyncsdk.errors import APIStatusError, EditError, ModerationBlockedError
 from asyncsdk.images.billing import is_about_model, is_fatal_for_run, is_safe_to_repeat, may_be_charged, status_of
+from asyncsdk.images.edit import ImageEdit
 
 # where 30 % are refused in one way, that many come in a row once in 170,000 edits
 MOST_REFUSED_ALIKE = 10
@@ -30,12 +32,13 @@ _OF_ONE_PICTURE = frozenset({413, 415})
 _PICTURE_FIELDS = frozenset(
     {"file", "file_id", "id", "image", "image_url", "images", "input_image", "markup", "mask", "picture"}
 )
-_PICTURE_CODES = re.compile(r"(image|mask|picture)(?!_generation)|(?<!pro)file|mimetype|media_type")
+_PICTURE_CODES = re.compile(r"(image|mask|picture)(?!_generation|_model)|(?<!pro)file|mimetype|media_type")
 _PICTURE_WORDS = re.compile(
     r"\b(invalid|unsupported|corrupt(ed)?|damaged|broken|empty|unreadable) (image|mask|picture|file)s?\b"
     r"|\b(image|mask|picture) (file|format|mode|data|dimensions)\b|mimetype"
 )
-_SAFETY = re.compile(r"moderation|polic(y|ies)|safety|content.?filter|sensitive|nsfw")
+_SAFETY_CODES = re.compile(r"moderation|polic(y|ies)|safety|content.?filter|sensitive|nsfw")
+_SAFETY_WORDS = re.compile(r"moderation|safety|content\b.{0,20}\b(polic(y|ies)|filter)|filtered|sensitive|nsfw")
 
 
 @frozen
@@ -48,11 +51,11 @@ class CommonRefusal:
     words: str = ""
 
 
-def refusal_of(error: Exception) -> CommonRefusal | None:
-    """What the server refused, if other edits may be refused in the same way; None for any other error."""
+def refusal_of(error: Exception, edit: ImageEdit) -> CommonRefusal | None:
+    """What the server refused in `edit`, if others may be refused in the same way; None for any other error."""
     if not isinstance(error, APIStatusError) or error.status_code >= 500:
         return None
-    if is_fatal_for_run(error) or may_be_charged(error) or is_safe_to_repeat(error) or _is_of_one_edit(error):
+    if is_fatal_for_run(error) or may_be_charged(error) or is_safe_to_repeat(error) or _is_of_one(edit, error):
         return None
     if error.param:
         return CommonRefusal(error.status_code, error.code, error.param)
@@ -67,9 +70,9 @@ class RefusedAlike:
     _refusal: CommonRefusal | None = field(default=None, init=False)
     _last: APIStatusError | None = field(default=None, init=False)
 
-    def note(self, error: Exception) -> None:
-        """Count an edit that ended with `error`, if that is a refusal that others may meet."""
-        refusal = refusal_of(error)
+    def note(self, error: Exception, edit: ImageEdit) -> None:
+        """Count an `edit` that ended with `error`, if that is a refusal that others may meet."""
+        refusal = refusal_of(error, edit)
         if refusal is not None and isinstance(error, APIStatusError):
             self.count = self.count + 1 if refusal == self._refusal else 1
             self._refusal, self._last = refusal, error
@@ -94,18 +97,18 @@ class RefusedAlike:
         return error
 
 
-def _is_of_one_edit(error: APIStatusError) -> bool:
+def _is_of_one(edit: ImageEdit, error: APIStatusError) -> bool:
     """Whether the picture of this edit is refused, or what it shows or asks for."""
     if isinstance(error, ModerationBlockedError) or error.status_code in _OF_ONE_PICTURE:
         return True
-    if _SAFETY.search(f"{error.code} {error.type}".lower()):
+    if _SAFETY_CODES.search(f"{error.code} {error.type}".lower()):
         return True
+    if error.param == "size":
+        return edit.size is None or edit.size == "auto"  # then it is the picture's
     if error.param:
         return re.split(r"[\[.]", error.param)[0] in _PICTURE_FIELDS
-    words = _words_of(error).lower()
-    return bool(
-        _PICTURE_CODES.search((error.code or "").lower()) or _PICTURE_WORDS.search(words) or _SAFETY.search(words)
-    )
+    code, words = (error.code or "").lower(), _words_of(error).lower()
+    return bool(_PICTURE_CODES.search(code) or _PICTURE_WORDS.search(words) or _SAFETY_WORDS.search(words))
 
 
 def _words_of(error: APIStatusError) -> str:

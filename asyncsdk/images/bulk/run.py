@@ -29,6 +29,7 @@ from asyncsdk.images.bulk.policy import Limits, OnUncertain
 from asyncsdk.images.bulk.refused_alike import RefusedAlike
 from asyncsdk.images.costs.money import shown
 from asyncsdk.images.costs.pricing import Pricing
+from asyncsdk.images.edit import ImageEdit
 from asyncsdk.images.ledger import Ledger
 from asyncsdk.images.outcome import EditOutcome
 from asyncsdk.limiter import Limiter
@@ -199,9 +200,9 @@ class BulkRun:
             reason.resumable = True
             self.halt(reason)
 
-    def count_refusal(self, error: Exception) -> None:
-        """Count an edit that ended unpaid: several in a row that were refused in the same way stop the run."""
-        self._refused.note(error)
+    def count_refusal(self, error: Exception, edit: ImageEdit) -> None:
+        """Count an `edit` that ended unpaid: several in a row that were refused in the same way stop the run."""
+        self._refused.note(error, edit)
         if self._refused.are_too_many:
             self.halt(self._refused.reason())
 
