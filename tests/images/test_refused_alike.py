@@ -42,6 +42,21 @@ BLOCKED = refused(code="moderation_blocked", type="image_generation_user_error")
         refused(message="Your organization's policy does not allow image models."),
         refused(422, message="Image edits are not enabled for this project."),
         refused(424, code="missing_dependency", message="edits need Pillow"),
+        refused(code="image_generation_disabled", message="Image generation is disabled for this project."),
+        refused(message="Invalid value: 'best'. Supported values are: 'low', 'medium', 'high', and 'auto'."),
+        refused(message="Unsupported image model: gpt-image-9."),
+        refused(message="Invalid image size '1x1'."),
+        refused(message="Unsupported output image format 'bmp'."),
+        refused(message="Model names are case-sensitive."),
+        refused(message="Unknown parameter: 'moderation'."),
+        refused(message="Unrecognized request argument supplied: mask"),
+        refused(param="markup", code="unknown_parameter", message="Unknown parameter: 'markup'."),
+        refused(param="mask", code="unsupported_parameter", message="'mask' does not go with this model."),
+        refused(param="markup", code="invalid_value", message="Markup is not supported with this model."),
+        refused(param="image[0]", code="invalid_type", message="Invalid type for 'image[0]': expected a file."),
+        refused(param="image", message="Duplicate parameter: 'image'."),
+        refused(message="Could not process image edit requests with this key."),
+        refused(415, message="Unsupported media type 'multipart/form-data'."),
         refused(429, message="Rate limit reached: Limit 5, Requested 10.", type="input-images"),
         status_error(400, {}, b"<html>a page</html>", request="POST /images/edits"),
     ],
@@ -68,8 +83,22 @@ def test_what_is_not_about_the_picture_may_be_refused_in_every_edit(error: Excep
             code="provider_request_invalid", param="", message="Bad request: Invalid image file or mode for image 1."
         ),
         refused(code="image_parse_error"),
+        refused(message="Invalid input image - format must be in ['RGBA', 'LA', 'L'], got RGB."),
+        refused(message="Uploaded image must be a PNG and less than 4 MB."),
+        refused(message="Could not process image"),
+        refused(message="Unable to process input image. Please retry."),
+        refused(message="The image is corrupted."),
+        refused(message="The uploaded file is not a valid image."),
+        refused(message="image exceeds 5 MB maximum: 6500712 bytes > 5242880 bytes"),
+        refused(message="Your image could not be read."),
+        refused(message="cannot identify image file <_io.BytesIO object>"),
+        refused(404, message="No such File object: file-0123456789abcdef"),
+        refused(message="Your request was blocked, as it violates our usage policies."),
+        refused(param="prompt", message="Your request was rejected as a result of our safety system."),
+        refused(code="DataInspectionFailed", message="Input data may contain inappropriate content."),
+        status_error(422, {}, b'{"detail": "Could not decode image"}', request="POST /images/edits"),
         refused(413),
-        refused(415),
+        refused(415, message="Unsupported image: HEIC."),
     ],
 )
 def test_what_is_about_the_picture_or_what_it_shows_is_its_own(error: Exception) -> None:
@@ -113,6 +142,15 @@ def test_refusals_are_one_by_the_field_and_without_one_by_the_words() -> None:
     assert refusal_of(first, EDIT) != refusal_of(refused(422, message="not allowed ()"), EDIT)
 
 
+def test_what_a_gateway_writes_into_each_message_anew_makes_no_other_refusal() -> None:
+    texts = ("20260605101112123456", "20260605101117654321"), ("2026-11-30T07:29:11.5Z", "2026-11-30T07:29:12.5Z")
+    for one, other in texts:
+        first, second = (refused(message=f"no channel for this model (request id: {name})") for name in (one, other))
+        assert refusal_of(first, EDIT) == refusal_of(second, EDIT) is not None
+    two = (status_error(400, {}, page, request="r") for page in (b"<html>Ray ID: 1", b"<html>Ray ID: 2"))
+    assert len({refusal_of(each, EDIT) for each in two}) == 1
+
+
 EVENTS = {"q": QUALITY, "s": SIZE, "b": BLOCKED, "l": ChargeUnknownError("lost"), "p": None}
 
 
@@ -125,14 +163,17 @@ def test_a_run_ends_after_ten_in_a_row_whatever_pictures_are_refused_between(eve
         counting = events[:number].replace("b", "").replace("l", "")
         in_a_row = len(counting) - len(counting.rstrip(counting[-1:]))
         assert alike.count == (0 if counting.endswith("p") else in_a_row)
-        assert alike.are_too_many == (alike.count >= MOST_REFUSED_ALIKE)
+        assert (alike.reason() is not None) == (alike.count >= MOST_REFUSED_ALIKE)
 
 
 def reason(error: Exception) -> EditError:
     alike = RefusedAlike()
     for _ in range(MOST_REFUSED_ALIKE):
+        assert alike.reason() is None
         alike.note(error, EDIT)
-    return alike.reason()
+    found = alike.reason()
+    assert found is not None
+    return found
 
 
 def test_the_error_has_the_servers_words_and_what_to_do_next() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from asyncsdk import BadRequestError, EditError, ImageEdit, ImageEditor
+from asyncsdk import BadRequestError, Client, EditError, ImageEdit, ImageEditor
 from asyncsdk.server import Fault, LocalServer
 from tests.stories.edits import MODEL, PICTURE, all_of, jobs, until
 
@@ -115,6 +115,27 @@ async def test_rows_of_which_some_are_done_between_go_on(editor: ImageEditor, ou
     async with editor.edit_many(edits, out=out, concurrency=1) as outcomes:
         found = await all_of(outcomes)
     assert Counter(each.status for each in found) == {"refused": 36, "done": 4}
+
+
+async def test_what_is_paid_takes_its_time_and_rows_that_are_refused_at_once_wait_for_it(out: Path) -> None:
+    edits = [edit for pair in zip(jobs(20), jobs(20, quality="best"), strict=True) for edit in pair]
+    async with (
+        LocalServer(edit_seconds=0.5) as server,
+        Client("sk-test", base_url=server.url) as client,
+        ImageEditor(client).edit_many(edits, out=out, concurrency=32) as outcomes,
+    ):
+        found = await all_of(outcomes)
+    assert {each.status for each in found[:10]} == {"refused"}
+    assert outcomes.counts == {"refused": 20, "done": 20}
+
+
+async def test_one_that_takes_long_does_not_keep_a_run_from_ending_once_it_is_refused_too(
+    editor: ImageEditor, server: LocalServer, out: Path
+) -> None:
+    server.inject(Fault("edit", "stall", seconds=0.5, nth=1))
+    async with editor.edit_many(jobs(2000, quality="best"), out=out, concurrency=AT_ONCE) as outcomes:
+        await until(outcomes, EditError, match=r"\d+ edits in a row were refused in the same way")
+    assert 10 <= outcomes.counts["refused"] < 2000
 
 
 async def test_what_was_lost_before_it_was_refused_does_not_count(

@@ -102,6 +102,7 @@ class BulkEditing:
                     complain(recovered(self._outcomes.recovered, str(self.place)))
                 for damage in self._outcomes.damage:
                     complain(f"warning: {damage}: ignored; what it recorded may be paid again")
+                self.report.is_stopping = self._is_stopping
                 self.stop.patience = LEAVE_SECONDS
                 self.stop.gently(self._wind_down)
                 self.stop.at_the_end(self._report_cut_off)
@@ -121,14 +122,16 @@ class BulkEditing:
         try:
             with anyio.CancelScope() as self._grace:
                 async for outcome in outcomes:
-                    if not outcomes.stopping:  # what failed before did not end it
-                        self.report.say_rest(None)
                     if outcome.status != "skipped":
                         self._last_end = time.monotonic()
                     await self.queue.take(outcome)
                 self._is_over = self.stop.signum is None
         except (AsyncSDKError, OSError) as error:  # what stops a run: reported last, and its exit code
             self._reason = error
+
+    def _is_stopping(self) -> bool:
+        """Whether the run ends soon; batches that a limit is reached with may take hours yet."""
+        return self._outcomes is not None and self._outcomes.stopping and self._outcomes.limit_reached is None
 
     def _wind_down(self) -> None:
         """The first signal: nothing new is sent."""
@@ -161,6 +164,7 @@ class BulkEditing:
         if self.stop.signum is not None:
             self.queue.hurry()
         await self.queue.empty()
+        self.report.say_rest(self._reason)
         details = await self._save_left()
         await self._write_page()
         if not self._is_over and self._reason is None:
@@ -168,7 +172,6 @@ class BulkEditing:
         not_sent = 0 if self._is_over or self.run.only else self._total - self.report.tally.counts.total()
         when = "" if self._reason is None else WHEN.get(exit_code(self._reason, sent=True), "")
         is_gone = isinstance(self._reason, LedgerError) and not self._reason.resumable
-        self.report.say_rest(self._reason)
         complain(
             summary(
                 self.report.tally,

@@ -298,15 +298,6 @@ def kind_of(status: str, problem: Problem | None) -> str:
     return "gone" if status == "skipped" else "unsaved"
 
 
-def is_same(problem: Problem | None, other: Problem) -> bool:
-    """Whether two requests met one and the same problem."""
-    return problem is not None and (problem.type, _without_id(problem)) == (other.type, _without_id(other))
-
-
-def _without_id(problem: Problem) -> str:
-    return problem.message.replace(problem.request_id, "") if problem.request_id else problem.message
-
-
 def reason_of(problem: Problem | None) -> str:
     """Who refused an edit."""
     if problem is not None and (problem.moderation is not None or problem.code == "moderation_blocked"):

@@ -21,7 +21,6 @@ from asyncsdk.cli.edits.messages import (
     about_scripts,
     columns_ignored,
     given_twice,
-    is_same,
     line_of,
     moved_aside,
     not_pictures,
@@ -37,7 +36,7 @@ from asyncsdk.cli.output import Out, complain, stdout_is_terminal
 from asyncsdk.images.billing import problem_of
 from asyncsdk.images.bulk.lifecycle import ends_run
 from asyncsdk.images.bulk.policy import named_in
-from asyncsdk.images.outcome import EditOutcome, Problem
+from asyncsdk.images.outcome import EditOutcome, Problem, words_of
 
 _BYTES = "surrogateescape"  # what is not text stays as it is
 _FILES = re.compile(rb'"files"|\\u00[67]')  # other programs may write a letter of it as a number
@@ -48,8 +47,8 @@ class Report:
     """`left` are the job lines of edits that did not succeed; `items` are for the gallery, if one `is_wanted`.
 
     Of the ids that are `watched` it collects those that were `reported`, and those `kept` from an earlier run.
-    `unsaid` are edits with errors that end the run. `leftovers` are what earlier runs left. `aside` is called before a
-    line is written where progress may be drawn.
+    `unsaid` are edits with errors that ended the run. `leftovers` are what earlier runs left. `aside` is called before
+    a line is written where progress may be drawn, and `is_stopping` tells whether something ends the run.
     """
 
     out: Out
@@ -57,6 +56,7 @@ class Report:
     watched: Collection[str] = frozenset()
     leftovers: Leftovers = field(factory=Leftovers)
     aside: Callable[[], None] = lambda: None
+    is_stopping: Callable[[], bool] = lambda: False
     tally: Summary = field(factory=Summary, init=False)
     reported: set[str] = field(factory=set, init=False)
     kept: set[str] = field(factory=set, init=False)
@@ -88,7 +88,7 @@ class Report:
     def add(self, outcome: EditOutcome) -> None:
         """Report an edit that ended."""
         if outcome.problem is not None:  # also of an earlier run, whose memory is lost
-            outcome = evolve(outcome, problem=evolve(outcome.problem, message=without_calls(outcome.problem.message)))
+            outcome = evolve(outcome, problem=_in_commands(outcome.problem))
         outcome = self.leftovers.recalled(outcome, is_there=os.path.exists)
         name = named_in(self.watched, outcome.edit, outcome.id)
         if name is not None:
@@ -117,18 +117,19 @@ class Report:
             self._complain(line_of(outcome), record_of(outcome))
 
     def say_rest(self, reason: Exception | None) -> None:
-        """Report the edits whose errors end a run, but for those with the `reason`, which is said once, by the caller.
+        """Report the edits whose errors ended the run, but for those with the `reason`, which is said once, at the end.
 
         Each edit that was in flight meets it.
         """
+        known = None if reason is None else _kind_of(_in_commands(problem_of(reason)))
         for outcome in self.unsaid:
-            self.aside()
-            if reason is None or not is_same(outcome.problem, problem_of(reason)):
+            if outcome.problem is None or _kind_of(outcome.problem) != known:
+                self.aside()
                 complain(line_of(outcome))
         self.unsaid.clear()
 
     def _ends_run(self, outcome: EditOutcome) -> bool:
-        if outcome.status != "failed" or outcome.error is None:
+        if outcome.status != "failed" or outcome.error is None or not self.is_stopping():
             return False
         return ends_run(outcome.error, answered=self.tally.counts["done"] > 0)
 
@@ -172,6 +173,15 @@ class Report:
         self.aside()
         self.out.record(entry)
         complain(line)
+
+
+def _in_commands(problem: Problem) -> Problem:
+    return evolve(problem, message=without_calls(problem.message))
+
+
+def _kind_of(problem: Problem) -> tuple[str, str]:
+    """What two problems have in common that are one and the same."""
+    return problem.type, words_of(problem)
 
 
 def _saved_at(outcome: EditOutcome) -> float | None:

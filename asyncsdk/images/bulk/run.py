@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol
+from weakref import WeakSet
 
 import anyio
 from attrs import define, field
@@ -101,6 +102,7 @@ class BulkRun:
     _not_handed_on: int = field(default=0, init=False)  # in a row
     _in_doubt: int = field(default=0, init=False)  # in a row
     _refused: RefusedAlike = field(factory=RefusedAlike, init=False)
+    _before_refused: WeakSet[Worker] = field(factory=WeakSet, init=False)  # under way when the row of those began
 
     @property
     def on_uncertain(self) -> OnUncertain:
@@ -201,10 +203,15 @@ class BulkRun:
             self.halt(reason)
 
     def count_refusal(self, error: Exception, edit: ImageEdit) -> None:
-        """Count an `edit` that ended unpaid: several in a row that were refused in the same way stop the run."""
-        self._refused.note(error, edit)
-        if self._refused.are_too_many:
-            self.halt(self._refused.reason())
+        """Count an `edit` that ended unpaid: several in a row that were refused in the same way stop the run.
+
+        Those that are under way when the first of them ends may yet be paid: a run does not stop before they end.
+        """
+        if self._refused.note(error, edit):
+            self._before_refused = WeakSet(worker for worker in self.workers if worker.lifecycle.is_under_way)
+        reason = self._refused.reason()
+        if reason is not None and self._before_refused.isdisjoint(self.workers):
+            self.halt(reason)
 
     async def make_room(self, most: int | None) -> None:
         """Wait while an edit that costs `most` at most has no room, and what is in flight may yet cost less."""
