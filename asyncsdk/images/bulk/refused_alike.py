@@ -48,7 +48,8 @@ _NO_PICTURE = (  # "image" in the name of something else
 )
 # not how a picture is, but that there is one, or in which form it came: as of any other field
 _FIELD_WORDS = re.compile(
-    r"(duplicate|missing|unexpected|unknown|unrecogni[sz]ed|unsupported)[ _]([a-z]{1,20}[ _]){0,2}(argument|field|parameter)"
+    r"(duplicate|missing|unexpected|unknown|unrecogni[sz]ed|unsupported)[ _]([a-z]{1,20}[ _]){0,2}"
+    r"(argument|field|parameter)"
     r"|invalid[ _]type\b|extra inputs|not[ _]enabled|disabled"
     r"|\b(mask|markup)s?['`\"]? (is|are) not supported"
 )
