@@ -8,6 +8,7 @@ import pytest
 
 from asyncsdk.cli.edits import report
 from asyncsdk.server import Fault, LocalServer
+from asyncsdk.server.faults import Route
 from tests.cli.support import Run
 from tests.stories.pictures import photo
 
@@ -66,6 +67,15 @@ def test_a_wrong_key_is_said_once_with_what_to_do(run: Run, server: LocalServer)
     assert f"{len(ran.records)} failed. Details: out/failed.jsonl" in ran.err
     assert {record["error"]["status_code"] for record in ran.records} == {401}
     assert len(Path("out/failed.jsonl").read_text().splitlines()) == len(ran.records) == server.calls["edit"]
+
+
+@pytest.mark.parametrize("route", ["files.create", "batches.create"])
+def test_a_wrong_key_for_batches_is_said_once(run: Run, server: LocalServer, route: Route) -> None:
+    server.inject(Fault(route, "answer", status=401, every=1, times=99))
+    ran = run(*PHOTOS[:-2], "--batch", "--json")
+    assert (ran.code, ran.err.count("Check the key")) == (1, 1)
+    assert {record["error"]["status_code"] for record in ran.records} == {401}
+    assert len(Path("out/failed.jsonl").read_text().splitlines()) == len(ran.records) > 1
 
 
 def test_a_server_that_is_not_there_is_said_once(run: Run, environment: pytest.MonkeyPatch) -> None:
