@@ -14,7 +14,8 @@
 
 They are counted in a row: an edit that is paid between two of them shows that others may pass, and a different refusal
 begins a count of its own. Refusals of the pictures themselves say neither. Refusals come at once, and what is paid
-takes its time: a run does not stop before all have ended that were under way when the row began.
+takes its time: a run does not stop before all have ended that were under way when the row began, or ten in a row were
+refused for each edit that runs at a time.
 """
 
 from __future__ import annotations
@@ -52,13 +53,15 @@ _FIELD_WORDS = re.compile(
     r"(argument|field|parameter)"
     r"|invalid[ _]type\b|extra inputs|not[ _]enabled|disabled"
     r"|\b(mask|markup)s?['`\"]? (is|are) not supported"
+    r"|: images? (is|are) not supported (by|for|with)\b"
 )
 _PICTURE_CODES = re.compile(r"(image|mask|picture)(?!s?_?(edit|endpoint|generation|model))|(?<!pro)file|mimetype")
 _PICTURE_WORDS = re.compile(
     r"\b(bad|broken|corrupt(ed)?|damaged|empty|invalid|malformed|truncated|unreadable|unsupported) "
     rf"((base64|input|source|uploaded) )?{_PICTURE}{_NO_PICTURE}"
     rf"|{_PICTURE} (bytes|data|dimensions?|format|header|mode|must|url)\b"
-    rf"|{_PICTURE} (can ?not|can't|could not|do(es)? not|exceeds?|is|are|was|were|appears?|seems?)\b"
+    rf"|{_PICTURE} (file )?(resolution|size)s? .{{0,20}}\b(exceeds?|larger|less|smaller|too)\b"
+    rf"|{_PICTURE} (you [a-z]{{1,20}} )?(can ?not|can't|could not|do(es)? not|exceeds?|is|are|was|were|appears|seems)\b"
     rf"|(convert|decod|download|fetch|identify|load|open|pars|process|read)(e|ing)? ([a-z]{{1,20}} ){{0,3}}?"
     rf"{_PICTURE}{_NO_PICTURE}"
     r"|mimetype|\bno such file\b"

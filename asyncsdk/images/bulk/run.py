@@ -27,7 +27,7 @@ from asyncsdk.images.bulk.intake import EditIntake
 from asyncsdk.images.bulk.lifecycle import EditLifecycle
 from asyncsdk.images.bulk.model_ends import ModelEnds
 from asyncsdk.images.bulk.policy import Limits, OnUncertain
-from asyncsdk.images.bulk.refused_alike import RefusedAlike
+from asyncsdk.images.bulk.refused_alike import MOST_REFUSED_ALIKE, RefusedAlike
 from asyncsdk.images.costs.money import shown
 from asyncsdk.images.costs.pricing import Pricing
 from asyncsdk.images.edit import ImageEdit
@@ -205,12 +205,13 @@ class BulkRun:
     def count_refusal(self, error: Exception, edit: ImageEdit) -> None:
         """Count an `edit` that ended unpaid: several in a row that were refused in the same way stop the run.
 
-        Those that are under way when the first of them ends may yet be paid: a run does not stop before they end.
+        Those that are under way when the first of them ends may yet be paid: they are awaited, if not for long.
         """
         if self._refused.note(error, edit):
             self._before_refused = WeakSet(worker for worker in self.workers if worker.lifecycle.is_under_way)
+        is_long = self._refused.count >= MOST_REFUSED_ALIKE * self.concurrency
         reason = self._refused.reason()
-        if reason is not None and self._before_refused.isdisjoint(self.workers):
+        if reason is not None and (is_long or self._before_refused.isdisjoint(self.workers)):
             self.halt(reason)
 
     async def make_room(self, most: int | None) -> None:
