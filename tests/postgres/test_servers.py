@@ -17,7 +17,8 @@ from asyncsdk.postgres.faults import VERSION
 from asyncsdk.postgres.statements import schema_script, schema_steps, statement
 from asyncsdk.uploads.journal.postgres import PostgresJournal
 from tests.journal.support import KEY, opened
-from tests.postgres.server import SUPERUSER, PostgresServer, free_port
+from tests.ports import HeldPort
+from tests.postgres.server import SUPERUSER, PostgresServer
 
 CANARY = "canary7f3a9c"
 
@@ -54,7 +55,8 @@ async def test_a_database_that_does_not_exist(postgres_server: PostgresServer) -
 
 async def test_no_server_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("asyncsdk.postgres.faults.FIRST_PATIENCE", 0.3)
-    error = await refused(f"postgresql://me:{CANARY}@127.0.0.1:{free_port()}/uploads")
+    with HeldPort() as port:
+        error = await refused(f"postgresql://me:{CANARY}@127.0.0.1:{port}/uploads")
     assert "no server answers at that address" in str(error)
 
 
