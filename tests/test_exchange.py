@@ -21,6 +21,7 @@ from asyncsdk.http.request import prepare_external
 from asyncsdk.models import UploadPart
 from asyncsdk.retry import Retry
 from asyncsdk.timing import Timing
+from tests.ports import HeldPort
 from tests.raw_server import KEY, PART, UPLOAD, Talk, answering, assert_keeps_the_key, client_of, reply, serving
 
 GET_FILE = api.retrieve_file("file-1")
@@ -128,13 +129,12 @@ async def test_a_connection_that_stays_lost_is_an_error_that_tells_what_is_sure(
 
 
 async def test_nobody_listens() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    async with Client(KEY, base_url=f"http://127.0.0.1:{port}", max_retries=0) as client:
-        with pytest.raises(
-            APIConnectionError, match=rf"can't connect to 127.0.0.1:{port} .*Nothing was sent"
-        ) as caught:
-            await client.send(GET_FILE)
+    with HeldPort() as port:
+        async with Client(KEY, base_url=f"http://127.0.0.1:{port}", max_retries=0) as client:
+            with pytest.raises(
+                APIConnectionError, match=rf"can't connect to 127.0.0.1:{port} .*Nothing was sent"
+            ) as caught:
+                await client.send(GET_FILE)
     assert not caught.value.sent
     assert isinstance(caught.value.__cause__, OSError)
 
