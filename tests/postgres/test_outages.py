@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Any
 
 import pytest
 
@@ -69,9 +70,15 @@ async def test_a_connection_cut_at_any_statement_loses_and_doubles_nothing(
 async def test_tables_are_made_in_a_database_that_is_slower_than_a_renewal_may_be(
     postgres_server: PostgresServer, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("asyncsdk.postgres.database.FIRST_SECONDS", 0.3)
+    make, limit = connection.make_schema, 1.0
+
+    async def make_slowly(*arguments: Any) -> None:
+        await asyncio.sleep(limit + 0.2)
+        await make(*arguments)
+
+    monkeypatch.setattr("asyncsdk.postgres.database.FIRST_SECONDS", limit)
+    monkeypatch.setattr(connection, "make_schema", make_slowly)
     async with proxy_to(postgres_server.port) as proxy:
-        proxy.delay = 0.02
         journal = PostgresJournal(proxy.through(database_url), terms=LeaseTerms(lease=1.0, renew_every=0.3))
         async with asyncio.timeout(20), journal.claim(KEY) as log:
             await log.append(opened())

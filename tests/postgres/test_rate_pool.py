@@ -124,7 +124,7 @@ async def test_the_slots_of_a_process_that_is_gone_are_forfeited_and_no_more(
 ) -> None:
     async with process(database_url, per_minute=300) as killed:
         waiting = [asyncio.ensure_future(killed.acquire(1)) for _ in range(30)]
-        await asyncio.sleep(0.2)
+        await until(lambda: len([each for each in waiting if each.done()]) > 1)  # given by its first change of the row
         killed._share._unused.clear()  # noqa: SLF001 - it reports nothing more
         killed._share._line.clear()  # noqa: SLF001
         killed._is_over = True  # noqa: SLF001
