@@ -7,6 +7,7 @@ import errno
 import re
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Awaitable, Callable
 
@@ -147,13 +148,17 @@ async def test_a_name_that_does_not_resolve() -> None:
 
 
 async def test_a_name_that_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    over = threading.Event()
+
     def hang(*_: object) -> None:
-        time.sleep(0.3)
+        over.wait(20)
+        raise socket.gaierror(socket.EAI_AGAIN, "too late")
 
     monkeypatch.setattr(socket, "getaddrinfo", hang)
     async with Client(KEY, base_url="http://slow.invalid/v1", max_retries=0, timing=Timing(resolve=0.05)) as client:
         with pytest.raises(APIConnectionError, match=r"slow\.invalid was not resolved within 0\.05 s"):
             await client.send(GET_FILE)
+    over.set()
 
 
 async def test_what_speaks_no_http_is_said_so() -> None:
