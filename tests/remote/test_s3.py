@@ -48,6 +48,7 @@ def s3(running: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
         monkeypatch.delenv(name)
     for name, value in running.environment.items():
         monkeypatch.setenv(name, value)
+    running.settle()
     running.answers.clear()
     return running
 
@@ -145,6 +146,7 @@ async def test_a_large_file_is_written_in_parts_and_what_is_there_is_kept(s3: S3
     (tmp_path / "a.bin").write_bytes(CONTENT)
     stores, place = RemoteStores(), address("s3://bucket/written/a.bin")
     await put(place, tmp_path / "a.bin", stores, mime_type="image/png")
+    s3.settle()
     assert len([each for each in s3.answers if each.method == "PUT"]) == -(-len(CONTENT) // PART)
     assert await read_whole(place, stores, limit=len(CONTENT)) == CONTENT
     with pytest.raises(RemoteError, match="is there already") as taken:
