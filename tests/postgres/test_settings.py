@@ -116,12 +116,11 @@ async def test_a_role_that_may_have_a_single_connection_keeps_its_lease(
     )
     url, terms = postgres_server.url(own_database, user=single, password="x"), LeaseTerms(lease=8.0, renew_every=0.4)
     async with PostgresJournal(url, terms=terms).claim(KEY):
-        ends, seen = set[str](), time.monotonic()
+        ends = set[str]()
         while len(ends) < 3:  # it was renewed twice
             until, is_alive = (await asyncio.to_thread(postgres_server.sql, read, database=own_database)).split("|")
             ends.add(until)
             assert is_alive == "t"
-            assert time.monotonic() - seen < terms.lease
 
 
 async def test_of_several_hosts_one_that_is_silent_does_not_hide_the_next(
