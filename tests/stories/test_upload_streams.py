@@ -195,13 +195,16 @@ async def test_a_stream_that_stalls_lets_others_begin(
 ) -> None:
     async def stalls() -> AsyncIterator[bytes]:
         yield CONTENT
-        await asyncio.sleep(60)
+        await until(lambda: len(ended) == 3)
+        raise OSError("lost")
 
+    ended = list[tuple[str | None, type]]()
     jobs = [UploadJob(stalls(), "batch", "stalls", method="uploads", size=size)]
     jobs += [UploadJob(pieces(), "batch", f"{index}.bin", method="uploads", size=SIZE) for index in range(3)]
-    uploader = AsyncUploader(client, journal=journal, concurrency=2, stall_timeout=0.2)
+    uploader = AsyncUploader(client, journal=journal, concurrency=2, stall_timeout=1.0)  # ten of them are its end
     async with uploader.upload_many(jobs) as outcomes:
-        ended = [(outcome.job.filename, type(outcome.error)) async for outcome in outcomes]
+        async for outcome in outcomes:
+            ended.append((outcome.job.filename, type(outcome.error)))
     assert ended[-1] == ("stalls", UploadError)
     assert sorted(ended[:-1]) == [(f"{index}.bin", type(None)) for index in range(3)]
 
@@ -241,20 +244,21 @@ async def test_parts_that_a_stall_made_shorter_are_found_again_though_it_stalls_
 ) -> None:
     async def stalls(*, at: int, fails: bool) -> AsyncIterator[bytes]:
         yield CONTENT[:at]
-        await asyncio.sleep(0.45)
+        await until(lambda: seen and "given nothing" in seen[-1].note)
         yield CONTENT[at:]
         if fails:
             await until(lambda: seen[-1].bytes_done == SIZE)
             raise OSError("lost")
 
     monkeypatch.setattr(uploads, "PartMemory", partial(PartMemory, 16))  # parts of four blocks
-    uploader = AsyncUploader(client, journal=journal, concurrency=2, stall_timeout=0.3)
+    uploader = AsyncUploader(client, journal=journal, concurrency=2, part_size=4 * BLOCK, stall_timeout=0.5)
     seen = list[Progress]()
     upload = partial(uploader.upload, purpose="batch", filename="a", key="k", size=SIZE, on_progress=seen.append)
     with pytest.raises(UploadError):
         await upload(stalls(at=7 * BLOCK + 1, fails=True))
     cuts = sorted(part.offset // BLOCK for part in await parts_in(journal))
     assert cuts == [0, 4, 7, 8]
+    seen.clear()
     result = await upload(stalls(at=5 * BLOCK + 1, fails=False))
     assert (result.bytes_sent, result.md5) == (0, hashlib.md5(CONTENT).hexdigest())
     assert server.stored(result.file.id).read_bytes() == CONTENT
