@@ -269,7 +269,7 @@ def test_a_signal_at_the_question_says_that_nothing_was_sent(start: Start, serve
     assert process.stderr.readline().startswith("  Give --size and --quality for a narrower range")
     assert process.stderr.readline() == "  Continue? [y/N] \n"
     process.send_signal(signum)
-    assert process.wait(timeout=5) == 128 + signum
+    assert process.wait(timeout=20) == 128 + signum
     assert process.stderr.read() == "Nothing was sent.\n"
     os.close(theirs)
     os.close(ours)

@@ -256,7 +256,7 @@ def test_a_program_that_is_to_outlive_its_terminal_does(start: Start) -> None:
     assert process.stdout.readline()
     process.send_signal(signal.SIGHUP)
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=5)
+    process.communicate(timeout=20)
     assert process.returncode == 143
 
 
