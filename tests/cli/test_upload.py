@@ -414,11 +414,11 @@ def test_a_second_process_waits_for_the_first_and_takes_its_result(
     assert f"process {process.pid} on " in busy.err
     before = len(server.files)
 
-    def busy(call: UploadCall, owner: Owner | None) -> None:
+    def go_on(call: UploadCall, owner: Owner | None) -> None:
         is_busy(call, owner)
         process.send_signal(signal.SIGCONT)
 
-    environment.setattr(UploadCall, "_busy", busy)
+    environment.setattr(UploadCall, "_busy", go_on)
     waited = run("upload", "train.jsonl", "--purpose", "batch", "--json")
     assert (waited.code, waited.records[0]["reused"]) == (0, True)
     assert f"process {process.pid} on " in waited.err

@@ -546,7 +546,8 @@ async def test_a_claim_that_lapsed_is_taken_over_and_what_was_started_is_uncerta
     edits = [job(number) for number in range(8)]
     async with editor.edit_many(edits, out=out, ledger=slow, concurrency=1) as first:
         late = asyncio.ensure_future(anext(first))
-        await asyncio.sleep(0.3)
+        while not server.edits.edits:  # it is done, and its response is not on its way yet
+            await asyncio.sleep(0.01)
         first.stop()
         await asyncio.to_thread(_let_lapse, fleet)
         second = await run(editor, edits, out=out, ledger=slow)
