@@ -405,7 +405,7 @@ def test_a_signal_lets_what_is_in_flight_come_home(
     server: LocalServer, capfd: pytest.CaptureFixture[str], interrupted: Callable[..., int]
 ) -> None:
     write_jobs(*({"id": f"j{number}", "prompt": f"p{number}"} for number in range(5)))
-    server.inject(Fault("edit", "stall", at="after", every=1, seconds=0.3))
+    server.inject(Fault("edit", "stall", at="after", every=1, seconds=1.0))
     assert interrupted(signals=1) == 143
     out, err = capfd.readouterr()
     assert [json.loads(line)["status"] for line in out.splitlines()] == ["done", "done"]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import evolve
@@ -25,6 +26,7 @@ from asyncsdk import (
 )
 from asyncsdk.postgres.lease import LeaseTerms
 from asyncsdk.server import Fault, LocalServer
+from asyncsdk.server.repository import Repository
 from asyncsdk.timing import DEFAULT_TIMING
 from tests.stories.support import MIB, MakeFile, md5_of
 from tests.uploads.upload_helpers import until
@@ -200,20 +202,37 @@ async def brief(server: LocalServer) -> AsyncIterator[Client]:
         yield client
 
 
+@contextmanager
+def first_file_waits() -> Iterator[asyncio.Event]:
+    """Until it is set, a server of this process is at work on the first file that comes by one request."""
+    add_file, is_set, is_first = Repository.add_file, asyncio.Event(), iter([True])
+
+    async def add(repository: Repository, *arguments: Any) -> None:
+        if next(is_first, False):
+            await is_set.wait()
+        await add_file(repository, *arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Repository, "add_file", add)
+        yield is_set
+
+
 async def test_a_file_that_goes_by_one_request_while_its_lease_lapses_may_be_there_twice_which_is_said(
     server: LocalServer, client: Client, brief: Client, make_file: MakeFile, database_url: str
 ) -> None:
     path = make_file(3000)
-    server.inject(Fault("files.create", "stall", "after", seconds=2.5))
     late = AsyncUploader(client, journal=database_url)
-    sending = asyncio.ensure_future(late.upload(path, purpose="batch", method="files"))
-    await until(lambda: server.calls.get("files.create") == 1)
-    await let_leases_lapse(database_url)
-    other = AsyncUploader(brief, journal=PostgresJournal(database_url, terms=LeaseTerms(lease=0.3, renew_every=0.1)))
-    result = await other.upload(path, purpose="batch", method="files")
-    assert result.duplicate_possible
-    with pytest.raises(JournalError, match="another process has taken over this upload"):
-        await sending
+    with first_file_waits() as goes_on:
+        sending = asyncio.ensure_future(late.upload(path, purpose="batch", method="files"))
+        await until(lambda: server.calls.get("files.create") == 1)
+        await let_leases_lapse(database_url)
+        terms = LeaseTerms(lease=0.3, renew_every=0.1)
+        other = AsyncUploader(brief, journal=PostgresJournal(database_url, terms=terms))
+        result = await other.upload(path, purpose="batch", method="files")
+        assert result.duplicate_possible
+        goes_on.set()
+        with pytest.raises(JournalError, match="another process has taken over this upload"):
+            await sending
     second = next(file.id for file in server.files if file.id != result.file.id)
     again = await late.upload(path, purpose="batch", method="files")
     assert (again.file.id, again.reused, again.duplicates) == (result.file.id, True, (second,))
