@@ -625,6 +625,12 @@ async def test_no_key_no_prompt_and_no_picture_is_in_the_database(
     assert json.loads(rows.splitlines()[0])["id"] == "Row 1"
 
 
+async def until_sql(fleet: Fleet, query: str, answer: str) -> None:
+    async with asyncio.timeout(20):
+        while fleet.sql(query) != answer:
+            await asyncio.sleep(0.05)
+
+
 async def test_all_of_a_process_have_two_connections_and_what_is_over_holds_nothing(
     fleet: Fleet, tmp_path: Path
 ) -> None:
@@ -637,13 +643,13 @@ async def test_all_of_a_process_have_two_connections_and_what_is_over_holds_noth
             await stack.enter_async_context(fleet.editor.edit_many(edits, out=fleet.out, ledger=ledger))
         async with ledger.open(tmp_path, alike) as over:
             await over.claim([Wanted("a", "a", None)], max_edits=None, max_tokens=None)
-            await asyncio.sleep(2 * SHORT.renew_every)
             count = "select count(*) from pg_stat_activity where application_name = 'asyncsdk' and datname = "
+            await until_sql(fleet, f"{count} current_database()", "2")
+            await asyncio.sleep(2 * SHORT.renew_every)
             assert int(fleet.sql(f"{count} current_database()")) == 2
             over.claims.clear()  # such as one that could not be given back
-        await asyncio.sleep(SHORT.lease + 2 * SHORT.renew_every)
         alive = "select count(*) from asyncsdk.holder where until > clock_timestamp()"
-        assert fleet.sql(alive) == "3"  # not that of the ledger that is closed
+        await until_sql(fleet, alive, "3")  # not that of the ledger that is closed
         async with ledger.open(tmp_path, alike) as other:
             [seen] = (await other.look(["a"])).values()
             assert seen.standing(may_take=True) == "free"
