@@ -47,7 +47,7 @@ from tests.stories.batches import (
 from tests.uploads.upload_helpers import until
 
 PLAIN = {"model": "gpt-image-1", "quality": "low", "size": "1024x1024"}  # costs little less than at most
-SHORT = LeaseTerms(lease=1.0, renew_every=0.3)
+SHORT = LeaseTerms(lease=1.5, renew_every=0.3)
 
 
 @pytest.fixture

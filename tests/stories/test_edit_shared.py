@@ -40,7 +40,7 @@ from tests.stories.pictures import png
 
 MODEL = "gpt-image-2"
 PICTURE = png()
-SHORT = LeaseTerms(lease=0.6, renew_every=0.15)
+SHORT = LeaseTerms(lease=1.2, renew_every=0.2)
 
 
 def job(number: int, **fields: Any) -> ImageEdit:
