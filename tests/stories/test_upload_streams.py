@@ -224,13 +224,13 @@ async def test_streams_that_stall_give_their_memory_to_others(
 
     monkeypatch.setattr(uploads, "PartMemory", partial(PartMemory, 16))  # that of four parts
     goes_on, results = anyio.Event(), list[UploadResult]()
-    uploader = AsyncUploader(client, journal=journal, concurrency=2, stall_timeout=0.5)
+    uploader = AsyncUploader(client, journal=journal, concurrency=2, stall_timeout=0.8)  # ten of them are their end
     async with anyio.create_task_group() as group:
         for number in range(4):
             ready = anyio.Event()
             group.start_soon(upload, f"stalls {number}", stalls(ready), 16 * BLOCK)
             await ready.wait()
-        with anyio.fail_after(3):
+        with anyio.fail_after(7):
             await upload("other", pieces(), SIZE)
         goes_on.set()
     for result in results:
@@ -285,8 +285,8 @@ async def test_what_is_filled_is_sent_in_a_stall_however_slow_the_hashing_is(
     monkeypatch.setattr(uploads, "PartMemory", partial(PartMemory, 16))
     taken, may_hash, goes_on = ContentHash.take, threading.Event(), anyio.Event()
     monkeypatch.setattr(ContentHash, "take", take)
-    uploader = AsyncUploader(client, journal=journal, concurrency=2, stall_timeout=0.3)
-    with anyio.fail_after(2.5):
+    uploader = AsyncUploader(client, journal=journal, concurrency=2, stall_timeout=0.6)  # ten of them are its end
+    with anyio.fail_after(5.5):
         result = await uploader.upload(stalls(), purpose="batch", filename="a", size=16 * BLOCK, on_progress=watch)
     assert server.stored(result.file.id).read_bytes() == bytes(16 * BLOCK)
 
