@@ -19,6 +19,7 @@ from asyncsdk.server import files as server_files
 from asyncsdk.server import local, uploads
 from asyncsdk.server.app import make_app
 from asyncsdk.server.edits import endpoint, responses
+from asyncsdk.uploads.journal import file as journal
 from tests import document
 from tests.postgres.fixtures import database, database_url, needs_postgres, own_database, postgres_server
 from tests.site import site
@@ -93,6 +94,13 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """What passes is waited for no longer than a test has time."""
     monkeypatch.setattr(retry, "SCARCE_SECONDS", 0.2)
     monkeypatch.setattr(retry, "FULL_SECONDS", 0.2)
+
+
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A claim of a journal in files that is left has given its key back, also where its thread has to wait long."""
+    monkeypatch.setattr(journal, "WRITE_SECONDS", 20.0)
+    monkeypatch.setattr(journal, "RELEASE_SECONDS", 20.0)
 
 
 @pytest.fixture(autouse=True)

@@ -62,13 +62,15 @@ async def test_a_body_that_failed_although_the_server_is_content_is_a_failure() 
         async def write_content(self, writer: AbstractStreamWriter) -> None:
             await self.put(writer, bytes(10))
             await asyncio.sleep(0.1)
+            failed.set()
             raise self._error
 
+    failed = asyncio.Event()
     body = Late(ZeroDivisionError("late"), size=10)
 
     async def handle(talk: Talk) -> None:
         await talk.hear()
-        await asyncio.sleep(0.3)
+        await failed.wait()
         await talk.say(reply(200, PART))
 
     async with serving(handle) as server, client_of(server) as client:

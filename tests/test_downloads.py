@@ -130,7 +130,7 @@ async def test_a_stream_left_early_leaves_no_connection_behind() -> None:
     async with serving(endless) as server, client_of(server) as client:
         async with client.stream(api.file_content("file-1")) as chunks:
             assert await anext(chunks)
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(20):
             await left.wait()
 
 
@@ -203,14 +203,16 @@ HANGING_DISK = """
 import asyncio, os, sys, time
 from asyncsdk import Client, api
 from asyncsdk.wal import disk
-def stuck(*_):
-    os.write(1, b"stuck\\n")
-    time.sleep(60)
-setattr(disk, sys.argv[2], stuck)
 async def main():
+    loop = asyncio.get_running_loop()
+    def stuck(*_):
+        os.write(1, b"stuck\\n")
+        loop.call_soon_threadsafe(lambda: limit.reschedule(loop.time() + 0.2))
+        time.sleep(60)
+    setattr(disk, sys.argv[2], stuck)
     async with Client("sk-test", base_url=sys.argv[1]) as client:
         try:
-            async with asyncio.timeout(0.5):
+            async with asyncio.timeout(20) as limit:
                 await client.download(api.file_content("file-1"), "content")
         except TimeoutError:
             print("gave up", flush=True)

@@ -10,6 +10,7 @@ import pytest
 from asyncsdk import APIConnectionError, APITimeoutError, PayloadTooLargeError, UploadPart, api
 from asyncsdk.api import Request
 from tests.raw_server import PART, Talk, client_of, reply, serving
+from tests.waiting import until
 
 LARGE = 8 << 20  # more than the kernel takes in for a server that does not read
 
@@ -23,11 +24,13 @@ async def test_an_early_200_counts_as_lost() -> None:
         await talk.hear_head()
         await talk.say(reply(200, PART))
         await talk.reader.read(1000)
-        await asyncio.sleep(1)
+        await done.wait()
 
+    done = asyncio.Event()
     async with serving(hasty) as server, client_of(server, max_retries=0) as client:
         with pytest.raises(APIConnectionError, match="before it had the whole request") as caught:
             await client.send(part())
+        done.set()
     assert caught.value.sent
 
 
@@ -81,8 +84,7 @@ async def test_a_cancelled_send_leaves_no_socket_although_the_peer_does_not_read
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await asyncio.sleep(0.01)
-        assert open_sockets_to(server.port) == 0
+        await until(lambda: open_sockets_to(server.port) == 0)
 
 
 async def test_an_answer_that_comes_for_ever_is_given_up_at_its_limit() -> None:
@@ -97,5 +99,4 @@ async def test_an_answer_that_comes_for_ever_is_given_up_at_its_limit() -> None:
         async with asyncio.timeout(5):
             with pytest.raises(APITimeoutError, match=r"no response within 0\.3 s"):
                 await client.send(api.retrieve_file("file-1"))
-        await asyncio.sleep(0.01)
-        assert open_sockets_to(server.port) == 0
+        await until(lambda: open_sockets_to(server.port) == 0)

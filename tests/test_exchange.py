@@ -7,6 +7,7 @@ import errno
 import re
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Awaitable, Callable
 
@@ -21,6 +22,7 @@ from asyncsdk.http.request import prepare_external
 from asyncsdk.models import UploadPart
 from asyncsdk.retry import Retry
 from asyncsdk.timing import Timing
+from tests.ports import HeldPort
 from tests.raw_server import KEY, PART, UPLOAD, Talk, answering, assert_keeps_the_key, client_of, reply, serving
 
 GET_FILE = api.retrieve_file("file-1")
@@ -128,13 +130,12 @@ async def test_a_connection_that_stays_lost_is_an_error_that_tells_what_is_sure(
 
 
 async def test_nobody_listens() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    async with Client(KEY, base_url=f"http://127.0.0.1:{port}", max_retries=0) as client:
-        with pytest.raises(
-            APIConnectionError, match=rf"can't connect to 127.0.0.1:{port} .*Nothing was sent"
-        ) as caught:
-            await client.send(GET_FILE)
+    with HeldPort() as port:
+        async with Client(KEY, base_url=f"http://127.0.0.1:{port}", max_retries=0) as client:
+            with pytest.raises(
+                APIConnectionError, match=rf"can't connect to 127.0.0.1:{port} .*Nothing was sent"
+            ) as caught:
+                await client.send(GET_FILE)
     assert not caught.value.sent
     assert isinstance(caught.value.__cause__, OSError)
 
@@ -147,13 +148,17 @@ async def test_a_name_that_does_not_resolve() -> None:
 
 
 async def test_a_name_that_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    over = threading.Event()
+
     def hang(*_: object) -> None:
-        time.sleep(0.3)
+        over.wait(20)
+        raise socket.gaierror(socket.EAI_AGAIN, "too late")
 
     monkeypatch.setattr(socket, "getaddrinfo", hang)
     async with Client(KEY, base_url="http://slow.invalid/v1", max_retries=0, timing=Timing(resolve=0.05)) as client:
         with pytest.raises(APIConnectionError, match=r"slow\.invalid was not resolved within 0\.05 s"):
             await client.send(GET_FILE)
+    over.set()
 
 
 async def test_what_speaks_no_http_is_said_so() -> None:

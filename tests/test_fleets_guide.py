@@ -154,7 +154,10 @@ async def test_the_copies_of_the_edit_job_make_each_edit_once_though_a_pod_is_en
         given = environment(postgres_server, database, server.url)
         changes = {"s3://shop/jobs.jsonl": "jobs.jsonl", "--out=s3://shop/out/": "--out=out", "--concurrency=32": "-c2"}
         pods = pods_of("edit-job", 3, changes, tmp_path, given)
+        read = f"select count(*) from asyncsdk.edit join asyncsdk.holder h on h.id = holder where h.pid = {pods[0].pid}"
         while not server.edits.edits and pods[0].poll() is None:
+            await asyncio.sleep(0.02)
+        while pods[0].poll() is None and postgres_server.sql(read, database=database) == "0":  # one that begins late
             await asyncio.sleep(0.02)
         pods[0].send_signal(signal.SIGTERM)  # as Kubernetes does
         first, *others = [await asyncio.to_thread(pod.communicate, timeout=60) for pod in pods]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -27,9 +28,10 @@ from asyncsdk import (
 )
 from asyncsdk.images.edit import Picture, described
 from asyncsdk.images.pictures import loaded, read_picture
-from asyncsdk.server import Fault, LocalServer
+from asyncsdk.server import LocalServer
 from asyncsdk.uploads.sources.source import Given
 from tests.jsonl import json_lines
+from tests.waiting import until
 
 CONTENT = json_lines(900)
 
@@ -206,15 +208,11 @@ async def test_a_closed_file_is_refused_with_what_to_do(server: LocalServer, tmp
 
 async def test_a_file_that_is_closed_while_it_is_uploaded_is_an_error_that_says_so(server: LocalServer) -> None:
     form_file = UploadFile(b"a" * 2**20 * 4, "p.bin")
-    server.inject(Fault("create", "stall", seconds=0.3))
-    async with Client("sk-test", base_url=server.url) as client:
+    # closed with the answer to the first request, before any part goes out
+    async with Client("sk-test", base_url=server.url, on_event=lambda _: form_file.file.close()) as client:
         uploader = AsyncUploader(client, journal="memory", part_size=2**19)
-        uploading = asyncio.ensure_future(uploader.upload(form_file, purpose="batch"))
-        while not server.calls:
-            await asyncio.sleep(0.01)
-        await form_file.close()
         with pytest.raises(UploadError, match=r"p\.bin can't be read any more: it was closed \(FastAPI closes"):
-            await uploading
+            await uploader.upload(form_file, purpose="batch")
 
 
 async def test_a_text_file_is_refused_with_how_to_open_it(server: LocalServer, tmp_path: Path) -> None:
@@ -290,19 +288,19 @@ async def test_a_pillow_image_that_was_opened_keeps_its_name(tmp_path: Path) -> 
     assert loaded.filename == "photo.png"
 
 
-async def test_the_loop_runs_on_while_a_picture_is_encoded() -> None:
-    turns, noise = 0, Image.effect_noise((1500, 1500), 90)
+async def test_the_loop_runs_on_while_a_picture_is_encoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    began, runs_on, save = threading.Event(), threading.Event(), Image.Image.save
 
-    async def count() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0.001)
+    def slowly(picture: Image.Image, to: Any, kind: str) -> None:
+        began.set()
+        assert runs_on.wait(20), "the loop stands still meanwhile"
+        save(picture, to, kind)
 
-    counting = asyncio.ensure_future(count())
-    await read_picture(noise, "image")
-    counting.cancel()
-    assert turns > 5
+    monkeypatch.setattr(Image.Image, "save", slowly)
+    reading = asyncio.ensure_future(read_picture(Image.new("RGB", (4, 4)), "image"))
+    await until(began.is_set)
+    runs_on.set()
+    assert not isinstance(await reading, ImageRef)
 
 
 def test_a_tuple_with_a_name_is_one_picture_and_a_list_is_several() -> None:

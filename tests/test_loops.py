@@ -32,6 +32,7 @@ from asyncsdk.uploads.pacing.concurrency import ConnectionCount
 from asyncsdk.uploads.pacing.measuring import Observation
 from tests.faults.leaving import open_sockets_to
 from tests.stories.pictures import photo
+from tests.waiting import until
 
 ITEMS = 6
 
@@ -192,9 +193,8 @@ def test_parts_that_were_held_back_on_a_loop_that_was_just_closed_do_not_count_o
     loop = asyncio.new_event_loop()
     loop.set_exception_handler(lambda *_: None)
     under_way = loop.create_task(uploader.upload(bytes(16 << 20), purpose="batch"))
-    loop.run_until_complete(asyncio.sleep(0.5))
+    loop.run_until_complete(until(lambda: seen and seen[-1].held_back > 0.5))
     loop.close()
-    assert seen[-1].held_back > 0.5
 
     async def again() -> None:
         seen.clear()

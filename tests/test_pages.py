@@ -8,7 +8,6 @@ import os
 import re
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -27,6 +26,7 @@ from asyncsdk.server import LocalServer
 from tests.buckets import bucket_of
 from tests.jsonl import json_lines
 from tests.pages import PAGES, ROOT, Block, all_blocks, blocks_of
+from tests.ports import HeldPort
 from tests.remote.s3_server import s3_server
 from tests.stories.pictures import mask, photo, png
 
@@ -91,16 +91,15 @@ def test_the_commands_of_each_block_are_done(
 
 @pytest.mark.parametrize("block", [block for block in SHELL if not block.not_run and not is_plain(block)], ids=str)
 def test_what_else_is_in_a_block_runs_in_a_shell(block: Block, tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    code = block.code.replace("8787", str(port)).replace("sk-…", "sk-test")
-    if OWN_SERVER in code and shutil.which("curl") is None:
+    if OWN_SERVER in block.code and shutil.which("curl") is None:
         pytest.skip("there is no curl on this machine")
-    # else what the block began in the background would outlive it where it fails, and be waited for
-    code = f"trap 'kill $(jobs -p) 2> /dev/null || true' EXIT\n{code}"
-    with surroundings(code, tmp_path) as environment:
-        command = ["bash", "-e", "-o", "pipefail", "-c", code]
-        ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    with HeldPort() as port:
+        code = block.code.replace("8787", str(port)).replace("sk-…", "sk-test")
+        # else what the block began in the background would outlive it where it fails, and be waited for
+        code = f"trap 'kill $(jobs -p) 2> /dev/null || true' EXIT\n{code}"
+        with surroundings(code, tmp_path) as environment:
+            command = ["bash", "-e", "-o", "pipefail", "-c", code]
+            ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "error:" not in ran.stderr
 

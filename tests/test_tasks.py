@@ -10,6 +10,7 @@ import pytest
 
 from asyncsdk import tasks
 from asyncsdk.errors import APIConnectionError, APITimeoutError
+from tests.waiting import until
 
 
 async def all_failing(first: Exception, *others: Exception) -> None:
@@ -234,13 +235,16 @@ async def test_a_cancellation_is_raised_once_the_work_has_come_to_its_end() -> N
 
 
 async def test_a_reader_that_is_cancelled_leaves_the_outcome_to_the_next() -> None:
+    go_on = asyncio.Event()
+
     async def run(number: int) -> int:
-        await anyio.sleep(0.02)
+        await go_on.wait()
         return number
 
     async with tasks.map_unordered([1], run, limit=1) as outcomes:
         with anyio.move_on_after(0.01):
             await anext(outcomes)
+        go_on.set()
         assert [outcome async for outcome in outcomes] == [1]
 
 
@@ -257,9 +261,10 @@ async def test_a_reader_outlives_the_block_only_until_its_end() -> None:
 
 
 async def test_works_ahead_are_all_cancelled_though_one_of_them_takes_its_time() -> None:
-    cancelled: list[str] = []
+    begun, cancelled = list[str](), list[str]()
 
     async def end(name: str, seconds: float) -> str:
+        begun.append(name)
         try:
             await asyncio.sleep(60)
         finally:
@@ -269,7 +274,7 @@ async def test_works_ahead_are_all_cancelled_though_one_of_them_takes_its_time()
 
     ahead = tasks.Ahead((end(name, seconds) for name, seconds in (("slow", 0.3), ("other", 0))), tasks.Allowance(1))
     reading = asyncio.ensure_future(anext(ahead))
-    await asyncio.sleep(0.01)
+    await until(lambda: len(begun) == 2)
     with anyio.move_on_after(0.05):
         await ahead.aclose()
     await asyncio.wait([reading])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 from asyncsdk.server import LocalServer
 from tests.clients.test_clients import HERE as CLIENTS
 from tests.pages import ROOT, blocks_of
+from tests.ports import HeldPort
 from tests.test_pytest_plugin import pytest_run
 
 BLOCKS = blocks_of("docs/testing-with-asyncsdk.md")
@@ -57,10 +57,9 @@ def test_programs_do_what_their_comments_say(recipe: str, tmp_path: Path) -> Non
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl on this machine")
 def test_the_shell_recipe_does_what_its_comments_say(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    recipe = SHELL.replace("8787", str(port)) + 'wait $server; echo " ended with $?"\n'
-    ran = run(["bash", "-c", recipe], tmp_path)
+    with HeldPort() as port:
+        recipe = SHELL.replace("8787", str(port)) + 'wait $server; echo " ended with $?"\n'
+        ran = run(["bash", "-c", recipe], tmp_path)
     assert ran.stdout.endswith("ended with 143\n"), ran.stdout + ran.stderr
     assert ran.stdout.index('"type": "server_error"') < ran.stdout.index('"status": "completed"')
     for words in ("hello\n", "the connection was reset, as planned\n", '"all_met": true', '"route": "files.content"'):

@@ -30,7 +30,7 @@ def alive(threads: DaemonThreadPool) -> int:
 
 
 async def until(condition: Any) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not condition():
             await asyncio.sleep(0.001)
 
@@ -76,6 +76,7 @@ async def test_jobs_run_at_the_same_time_up_to_the_limit(threads: DaemonThreadPo
 
 
 async def test_jobs_one_after_the_other_share_a_thread(threads: DaemonThreadPool) -> None:
+    threads.idle = 60
     names = {await threads.run(threading.get_ident) for _ in range(20)}
     assert len(names) == 1
 

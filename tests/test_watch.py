@@ -20,6 +20,7 @@ from asyncsdk.api import Request
 from asyncsdk.http.body import Body, ChunksBody
 from asyncsdk.http.stall import IdleTime, SocketProgress, StallTimer, observe
 from tests.raw_server import PART, Talk, client_of, reply, serving
+from tests.waiting import until
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="tcp_info is Linux's")
 
@@ -116,8 +117,8 @@ async def test_waiting_for_a_free_connection_is_no_stall() -> None:
             await asyncio.sleep(0.3)
             await talk.say(reply(200, PART))
 
-    async with serving(slow) as server, client_of(server, connections=1, max_retries=0, timeout=0.5) as client:
-        await asyncio.gather(*(client.send(part(10, stall=0.1)) for _ in range(3)))
+    async with serving(slow) as server, client_of(server, connections=1, max_retries=0, timeout=1.0) as client:
+        await asyncio.gather(*(client.send(part(10, stall=0.1)) for _ in range(4)))  # the last one waits for 0.9 s
 
 
 def test_quiet_is_measured_since_something_moved() -> None:
@@ -133,16 +134,16 @@ class Line:
     """A transport whose kernel tells what the test wants."""
 
     def __init__(self, told: bytes | OSError, waiting: int = 0) -> None:
-        self._told, self._waiting = told, waiting
+        self.told, self._waiting = told, waiting
 
     def get_write_buffer_size(self) -> int:
         return self._waiting
 
     def get_extra_info(self, _: str) -> Any:
         def getsockopt(*_: object) -> bytes:
-            if isinstance(self._told, OSError):
-                raise self._told
-            return self._told
+            if isinstance(self.told, OSError):
+                raise self.told
+            return self.told
 
         return SimpleNamespace(getsockopt=getsockopt)
 
@@ -199,13 +200,15 @@ async def test_what_looks_on_can_not_end_the_watch() -> None:
     asyncio.get_running_loop().set_exception_handler(lambda _, about: raised.append(about))
 
     def cancelled() -> None:
+        if len(raised) < 2:
+            line.told = tcp_info(acked=2 + len(raised))  # so that it goes on
         raise asyncio.CancelledError
 
     line: Any = Line(tcp_info(acked=1))
     line.is_closing, line.abort = lambda: False, lambda: None
     watch = StallTimer(0.1, 0.1, on_look=cancelled)
     watch.start(line)
-    await asyncio.sleep(0.4)
+    await until(lambda: watch.gave_up)
     assert watch.gave_up == "no byte got through for 0.1 s"
     assert len(raised) >= 2
     watch.stop()
@@ -223,7 +226,7 @@ async def test_a_watch_that_was_stopped_does_nothing_more() -> None:
     await asyncio.sleep(0.1)
     assert watch.gave_up == ""
     watch.start(line)
-    await asyncio.sleep(0.1)
+    await until(lambda: aborted)
     assert watch.gave_up == "no byte got through for 0.02 s"
     assert aborted == [True]
     watch.start(line)

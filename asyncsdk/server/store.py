@@ -3,7 +3,7 @@
 ::
 
     uploads/<upload id>.json      the upload; without this it does not exist
-    files/<file id>.json          the file; without this it does not exist
+    files/<file id>.json          the file; without this it does not exist. Their mtimes are in the order of the files
     files/<file id>/<part id>     a complete part: it is renamed to here once all of it arrived
     files/<file id>/whole         a copy in one piece, made when `stored` needs one
     batches/<batch id>.json       the batch; its results are files
@@ -29,6 +29,8 @@ import os
 import secrets
 import shutil
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -65,6 +67,8 @@ class Store:
     go_on: Callable[[], None]
     root: Path = field(init=False)
     _guard: filelock.FileLock | None = field(default=None, init=False)
+    _dating: threading.Lock = field(factory=threading.Lock, init=False)
+    _newest: int = field(default=0, init=False)  # the mtime of the newest record, in nanoseconds
 
     def open(self) -> tuple[list[tuple[StoredUpload, dict[str, int]]], list[StoredFile]]:
         """Claim the directory; return the uploads with the sizes of their parts, and the files, oldest first.
@@ -227,13 +231,17 @@ class Store:
                 shutil.rmtree(path)
 
     def _load_files(self) -> list[StoredFile]:
-        records = sorted((self.root / "files").glob("file-*.json"), key=lambda path: path.stat().st_mtime_ns)
-        return [file for path in records if (file := _read_json(path, StoredFile)) is not None]
+        dates = {path: path.stat().st_mtime_ns for path in (self.root / "files").glob("file-*.json")}
+        self._newest = max(dates.values(), default=0)
+        return [file for path in sorted(dates, key=dates.__getitem__) if (file := _read_json(path, StoredFile))]
 
     def _write_json(self, path: Path, value: StoredUpload | StoredFile | StoredBatch) -> None:
         new = self._new_path()
         with created(new) as file:
             file.write(json.dumps(asdict(value)).encode())
+        with self._dating:  # many systems date by their ticks, within which several files can be made
+            self._newest = max(time.time_ns(), self._newest + 1000)
+            os.utime(new, ns=(self._newest, self._newest))
         new.replace(path)
 
     def _upload_json(self, upload_id: str) -> Path:

@@ -73,6 +73,7 @@ def interrupted(server: LocalServer, stop: Stop, command: Sequence[str], *, sign
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         url = f"http://127.0.0.1:{deaf.getsockname()[1]}/slow?sig=signature"
         answer(server, {"url": url}, WHOLE)
+        ended = threading.Event()
 
         def interrupt() -> None:
             connection, _ = deaf.accept()
@@ -80,11 +81,12 @@ def interrupted(server: LocalServer, stop: Stop, command: Sequence[str], *, sign
                 for _ in range(signals):
                     stop.arrive(signal.SIGINT)
                     time.sleep(0.1)
-                time.sleep(0.5)
+                ended.wait(20)
 
         thread = threading.Thread(target=interrupt)
         thread.start()
         code = app.run(list(command), stop)
+        ended.set()
         thread.join()
     return code, url
 

@@ -14,7 +14,8 @@ import pytest
 
 from asyncsdk.server import Fault, LocalServer
 from tests.cli.support import MakeFile, Run
-from tests.postgres.server import SUPERUSER, PostgresServer, free_port
+from tests.ports import HeldPort
+from tests.postgres.server import SUPERUSER, PostgresServer
 
 MIB = 1 << 20
 CANARY = "canary7f3a9c"
@@ -99,9 +100,8 @@ def test_a_database_that_does_not_answer_may_do_so_later(
     pytest.importorskip("asyncpg")
     monkeypatch.setattr("asyncsdk.postgres.faults.FIRST_PATIENCE", 0.1)
     make_file(1000, "train.jsonl", 0)
-    ran = run(
-        "upload", "train.jsonl", "--purpose", "batch", "--journal", f"postgresql://127.0.0.1:{free_port()}/uploads"
-    )
+    with HeldPort() as port:
+        ran = run("upload", "train.jsonl", "--purpose", "batch", "--journal", f"postgresql://127.0.0.1:{port}/uploads")
     assert ran.code == 75
     assert "no server answers at that address. Nothing was sent." in ran.err
     assert server.requests == []

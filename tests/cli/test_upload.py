@@ -10,7 +10,6 @@ import re
 import signal
 import socket
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -19,6 +18,8 @@ import pytest
 
 from asyncsdk import Client
 from asyncsdk.server import Fault, LocalServer
+from asyncsdk.uploads.call import UploadCall
+from asyncsdk.uploads.journal import Owner
 from tests.cli.support import MakeFile, Run, Start
 from tests.faults.leaving import stopwatch
 from tests.raw_server import QUICK
@@ -174,9 +175,10 @@ def test_where_nobody_listens_it_is_exit_75_and_says_so(
 ) -> None:
     make_file(1000)
     environment.setattr("asyncsdk.cli.connect.Client", partial(Client, timing=QUICK))
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        port = unused.getsockname()[1]
-    ran = run("upload", "train.jsonl", "--purpose", "batch", "--base-url", f"http://127.0.0.1:{port}/v1")
+    with socket.socket() as deaf:  # a port that nobody else can take meanwhile
+        deaf.bind(("127.0.0.1", 0))
+        port = deaf.getsockname()[1]
+        ran = run("upload", "train.jsonl", "--purpose", "batch", "--base-url", f"http://127.0.0.1:{port}/v1")
     assert ran.code == 75
     assert f"can't connect to 127.0.0.1:{port}" in ran.err
     assert "The same command tries again." in ran.err
@@ -385,7 +387,7 @@ def test_a_signal_ends_it_within_a_second_and_the_same_command_goes_on(
     with stopwatch(process.pid) as watch:
         process.send_signal(number)
         process.send_signal(number)
-        out, err = process.communicate(timeout=5)
+        out, err = process.communicate(timeout=20)
         assert watch.seconds < 1
     assert process.returncode == 128 + number
     words = [line for line in err.splitlines() if not line.startswith("{")]
@@ -402,19 +404,22 @@ def test_a_signal_ends_it_within_a_second_and_the_same_command_goes_on(
 
 
 def test_a_second_process_waits_for_the_first_and_takes_its_result(
-    start: Start, run: Run, server: LocalServer, make_file: MakeFile
+    start: Start, run: Run, server: LocalServer, make_file: MakeFile, environment: pytest.MonkeyPatch
 ) -> None:
     make_file()
-    process = begin(start)
+    process, is_busy = begin(start), UploadCall._busy  # noqa: SLF001 - what waits passes here
     process.send_signal(signal.SIGSTOP)  # or it might be done first, where the machine is busy
     busy = run("upload", "train.jsonl", "--purpose", "batch", "--on-busy", "fail")
     assert busy.code == 75
     assert f"process {process.pid} on " in busy.err
     before = len(server.files)
-    going_on = threading.Timer(1, process.send_signal, [signal.SIGCONT])
-    going_on.start()
+
+    def go_on(call: UploadCall, owner: Owner | None) -> None:
+        is_busy(call, owner)
+        process.send_signal(signal.SIGCONT)
+
+    environment.setattr(UploadCall, "_busy", go_on)
     waited = run("upload", "train.jsonl", "--purpose", "batch", "--json")
-    going_on.join()
     assert (waited.code, waited.records[0]["reused"]) == (0, True)
     assert f"process {process.pid} on " in waited.err
     process.communicate(timeout=10)

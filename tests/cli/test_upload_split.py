@@ -140,12 +140,14 @@ def test_killed_in_the_middle_the_same_command_sends_what_is_missing(
     environment.setenv("ASYNCSDK_JOURNAL", str(tmp_path / "journal"))
     content = requests(tmp_path / "a.jsonl", 60_000, size=200)
     command = ("upload", tmp_path / "a.jsonl", *BATCH, "--part-size", "1MiB", "-c", "2")
+    server.inject(Fault("part", "stall", nth=8, every=1))  # no piece is complete before the kill
     process = start(*command, "--limit-rate", "8MB/s")
     until = time.monotonic() + 20
     while server.calls.get("part", 0) < 6 and time.monotonic() < until:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=10)
+    server.clear_faults()
     assert not server.files
     assert "a piece of --split or with --key" in run("uploads", "resume", "--all").err
     ran = run(*command, "--json")

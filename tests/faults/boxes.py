@@ -23,6 +23,7 @@ from asyncsdk import APIConnectionError, AsyncUploader, Client, Progress, Reques
 from asyncsdk.server import Fault, LocalServer
 from tests.faults.support import MIB, make_file
 from tests.faults.table import Row
+from tests.ports import HeldPort
 
 SIZE = 48 * MIB
 
@@ -87,12 +88,6 @@ KINDS = (
 )
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port: int = found.getsockname()[1]
-        return port
-
-
 def listens(port: int) -> bool:
     with socket.socket() as caller:
         return caller.connect_ex(("127.0.0.1", port)) == 0
@@ -105,8 +100,12 @@ class Box:
     kind: Kind
     folder: Path
     behind: int
-    port: int = field(factory=free_port)
+    _port: HeldPort = field(factory=HeldPort, init=False)  # its own also while it is away
     _process: Process | None = field(default=None, init=False)
+
+    @property
+    def port(self) -> int:
+        return self._port.number
 
     async def start(self) -> None:
         user = "user root;" if os.geteuid() == 0 else ""
@@ -129,6 +128,11 @@ class Box:
             os.killpg(self._process.pid, signal.SIGKILL)
             await self._process.wait()
             self._process = None
+
+    async def close(self) -> None:
+        """Kill it for good."""
+        await self.kill()
+        self._port.close()
 
 
 @define(eq=False)
@@ -200,7 +204,7 @@ async def passage(kind: Kind, folder: Path, what: str) -> AsyncIterator[Passage]
             await box.start()
             yield Passage(box, server, trust, make_file(folder / f"{what}.bin", SIZE))
         finally:
-            await box.kill()
+            await box.close()
 
 
 async def known_for(way: Passage, row: Row) -> None:

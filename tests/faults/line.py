@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager, suppress
 
 from attrs import define, field
 
+from tests.ports import HeldPort
+
 BLOCK = 1 << 16
 ENDS = {"create": b"/uploads ", "part": b"/parts ", "complete": b"/complete ", "cancel": b"/cancel "}
 
@@ -19,10 +21,14 @@ class Line:
     port: int
     slow: str | None = None
     left: int = 0
-    entry: int = field(default=0, init=False)
+    _port: HeldPort = field(factory=HeldPort, init=False)  # its own also while nobody listens
     met: int = field(default=0, init=False)
     _listening: asyncio.Server | None = field(default=None, init=False)
     tasks: set[asyncio.Task[None]] = field(factory=set, init=False)
+
+    @property
+    def entry(self) -> int:
+        return self._port.number
 
     def trickle(self, route: str, *, times: int) -> None:
         self.slow, self.left = route, times
@@ -72,8 +78,7 @@ class Line:
 
     async def open(self) -> None:
         """Listen, where it listened before."""
-        self._listening = await asyncio.start_server(self.carry, "127.0.0.1", self.entry)
-        self.entry = self._listening.sockets[0].getsockname()[1]
+        self._listening = await asyncio.start_server(self.carry, "127.0.0.1", self.entry, reuse_address=True)
 
     def close(self) -> None:
         """Refuse who comes now, and end what goes through it."""
@@ -90,6 +95,7 @@ class Line:
         """Close, and wait until all has ended."""
         self.close()
         await asyncio.gather(*self.tasks, return_exceptions=True)
+        self._port.close()
 
 
 @asynccontextmanager

@@ -16,6 +16,7 @@ from asyncsdk.server import Fault, LocalServer
 from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.timing import Timing
 from tests.stories.edits import jobs
+from tests.waiting import until
 
 NAMES = {"asyncsdk-saving", "asyncsdk-reading", "asyncsdk-ledger"}
 IDLE_BRIEFLY = Timing(thread_idle=0.05)
@@ -92,11 +93,12 @@ async def test_a_thread_is_waited_for_and_what_is_paid_is_saved_and_written_down
 async def test_a_ledger_is_let_go_of_where_there_is_no_thread_for_it(
     server: LocalServer, tmp_path: Path, no_threads: NoThreads, complaints: list[object]
 ) -> None:
+    before = set(threading.enumerate())
     async with Client("sk-test", base_url=server.url, timing=IDLE_BRIEFLY) as client:
         editor = ImageEditor(client)
         async with editor.edit_many(jobs(1), out=tmp_path / "out") as outcomes:
             assert [outcome.status async for outcome in outcomes] == ["done"]
-            await asyncio.sleep(0.2)
+            await until(lambda: not any(each.name == "asyncsdk-ledger" for each in set(threading.enumerate()) - before))
             no_threads.names, no_threads.until = {"asyncsdk-ledger"}, time.monotonic() + 60
         assert no_threads.refused
         no_threads.until = 0.0

@@ -127,6 +127,7 @@ async def test_after_a_power_cut_at_any_moment_what_was_acknowledged_is_there(tm
     }
 
 
+@pytest.mark.usefixtures("unhurried")
 async def test_a_claim_that_is_cancelled_at_any_time_leaves_the_key_free(tmp_path: Path) -> None:
     journal = FileJournal(tmp_path / "journal")
     for turn in range(60):

@@ -189,7 +189,7 @@ async def test_without_scripts_everything_is_there(page: Page, tmp_path: Path) -
 
 async def test_every_control_has_a_name_and_can_be_reached(page: Page) -> None:
     controls: list[dict[str, Any]] = []
-    async with asyncio.timeout(10):  # the browser makes its tree some time after the page
+    async with asyncio.timeout(60):  # the browser makes its tree some time after the page
         while len(controls) <= 10:
             tree = (await page.call("Accessibility.getFullAXTree"))["nodes"]
             controls = [node for node in tree if node.get("role", {}).get("value") in {"button", "link", "searchbox"}]

@@ -50,8 +50,8 @@ def segments(root: Path, key: str = KEY) -> list[Path]:
 
 
 def open_below(root: Path) -> list[str]:
-    """Return the files below `root` that this process has open, once idle threads have had a second to let go."""
-    deadline = time.monotonic() + 1.0
+    """Return the files below `root` that this process has open, once idle threads have had time to let go."""
+    deadline = time.monotonic() + 10.0
     while (held := _open_below(root)) and time.monotonic() < deadline:
         time.sleep(0.01)
     return held

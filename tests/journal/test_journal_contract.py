@@ -21,6 +21,8 @@ from asyncsdk.uploads.journal import Cancelled, Journal, JournalEntry, Opened, O
 from asyncsdk.uploads.journal.file import open_journal
 from tests.journal.support import KEY, NOW, append_parts, completed, opened, part
 
+pytestmark = pytest.mark.usefixtures("unhurried")
+
 DAY = 24 * 3600
 ROOT = Path(__file__).parent.parent.parent
 
@@ -270,7 +272,7 @@ async def test_who_waits_is_told_once_and_gets_the_key_when_the_owner_is_killed(
         await asyncio.sleep(0.3)
         assert not waiting.done()
         owner.send_signal(signal.SIGKILL)
-        assert await asyncio.wait_for(waiting, 5) == [opened()]
+        assert await asyncio.wait_for(waiting, 20) == [opened()]
         assert told == [Owner(owner.pid, socket.gethostname())]
 
 
@@ -286,8 +288,8 @@ async def test_who_waits_gets_the_key_and_all_records_when_the_owner_is_done(pla
         assert owner.stdin is not None
         owner.stdin.write("\n")
         owner.stdin.flush()
-        assert await asyncio.wait_for(waiting, 5) == [opened()]
-        assert await asyncio.to_thread(owner.wait, 5) == 0
+        assert await asyncio.wait_for(waiting, 20) == [opened()]
+        assert await asyncio.to_thread(owner.wait, 20) == 0
 
 
 async def test_entries_name_the_process_that_holds_a_key_and_nobody_once_it_is_dead(place: Place) -> None:
@@ -296,7 +298,7 @@ async def test_entries_name_the_process_that_holds_a_key_and_nobody_once_it_is_d
         [entry] = await place.open().entries()
         assert entry.owner == Owner(owner.pid, socket.gethostname())
         owner.kill()
-        owner.wait(5)
+        owner.wait(20)
         [entry] = await place.open().entries()
         assert entry.owner is None
         assert entry.records == (opened(),)

@@ -29,7 +29,7 @@ from tests.journal.support import KEY, NOW, completed, open_below, opened, part
 from tests.journal.support import segments as own_segments
 
 needs_ranges = pytest.mark.skipif(not ranges.SUPPORTED, reason="the platform locks no ranges for open files")
-pytestmark = needs_ranges
+pytestmark = [needs_ranges, pytest.mark.usefixtures("unhurried")]
 
 OTHER = "f" * 32
 
@@ -98,6 +98,7 @@ async def test_nothing_follows_the_last_record_even_while_it_is_written(tmp_path
 async def test_records_of_two_uploads_that_come_within_a_moment_share_a_write(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("asyncsdk.uploads.journal.small.GATHERING_SECONDS", 0.3)
     journal, writes, write_really = FileJournal(tmp_path), list[bytes](), disk.write
 
     def watched(fd: int, data: bytes) -> None:
@@ -146,13 +147,17 @@ async def test_what_waits_in_all_claims_is_written_with_one_sync(
         syncs[0] += 1
         real(fd)
 
-    together = asyncio.Barrier(20)
+    claimed, together = list[int](), asyncio.Event()  # which wakes all in the same turn of the loop
 
     async def one(number: int) -> None:
         async with journal.claim(key(number), small=True) as log:
+            claimed.append(number)
+            if len(claimed) == 20:
+                together.set()
             await together.wait()
             await log.append(of(number)[0])
 
+    monkeypatch.setattr("asyncsdk.uploads.journal.small.GATHERING_SECONDS", 0.3)
     monkeypatch.setattr(disk, "sync", count)
     await asyncio.gather(*map(one, range(20)))
     assert syncs[0] <= 2

@@ -7,7 +7,6 @@ import pwd
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -18,19 +17,14 @@ from typing import Any
 
 from attrs import define, field
 
+from tests.ports import HeldPort
+
 SUPERUSER = "asyncsdk_tests"
 _USERS = ("postgres", "nobody")  # one of whom runs it, where the tests are run by root
 
 
 class NoPostgresError(Exception):
     """Why there is none here."""
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def binaries() -> Path:
@@ -62,11 +56,15 @@ class PostgresServer:
     """One server; each test makes databases of its own in it."""
 
     directory: Path
-    port: int = field(factory=free_port)
     password: str = field(factory=lambda: secrets.token_hex(16))
     settings: dict[str, str] = field(factory=dict)
     database: str = field(default="", init=False)  # which tests share, one after the other
+    _port: HeldPort = field(factory=HeldPort, init=False)  # its own also while it is stopped
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+
+    @property
+    def port(self) -> int:
+        return self._port.number
 
     def initialise(self) -> None:
         secret = self.directory / "password"
@@ -113,6 +111,11 @@ class PostgresServer:
             self._process.wait(60)
             self._process = None
 
+    def close(self) -> None:
+        """Stop it for good."""
+        self.stop(signal.SIGINT)
+        self._port.close()
+
     def log(self) -> str:
         return (self.directory / "log").read_text(errors="replace")
 
@@ -154,7 +157,7 @@ def running(**settings: str) -> Iterator[PostgresServer]:
         server.start()
         yield server
     finally:
-        server.stop(signal.SIGINT)
+        server.close()
         shutil.rmtree(directory, ignore_errors=True)
 
 

@@ -103,7 +103,7 @@ async def test_a_claim_that_was_left_before_its_statement_was_repeated_for_anoth
     async def claim(key: str) -> None:
         async with journal.claim(key) as log:
             await log.append(opened())
-            async with asyncio.timeout(2), PostgresJournal(database_url).claim("left"):
+            async with asyncio.timeout(20), PostgresJournal(database_url).claim("left"):
                 pass
 
     async with journal.claim("first"):
@@ -131,7 +131,9 @@ async def test_keys_are_given_back_in_their_order_so_that_nothing_waits_in_a_cir
             attempts = dict(await other.fetch("select key, attempt::text from asyncsdk.upload_key"))
             given = json.dumps([{"key": key, "attempt": attempts[key]} for key in ("b", "a")])
             release = asyncio.ensure_future(shared.run("upload_release", shared.holder, given))
-            await asyncio.sleep(0.2)
+            async with asyncio.timeout(20):
+                while not await other.fetchval("select count(*) from pg_locks where not granted"):
+                    await asyncio.sleep(0.005)
             await other.execute("set local lock_timeout = '300ms'")
             await other.execute(lock, "b")
         await release

@@ -16,8 +16,9 @@ from asyncsdk.postgres.lease import LeaseTerms
 from asyncsdk.uploads.journal import Owner
 from asyncsdk.uploads.journal.postgres import PostgresJournal
 from tests.journal.support import KEY, append_parts, opened, part
-from tests.postgres.proxy import proxy_to
+from tests.postgres.proxy import Proxy, proxy_to
 from tests.postgres.server import PostgresServer
+from tests.waiting import until
 
 SHORT = LeaseTerms(lease=0.4, renew_every=0.1)
 LAPSE = "update asyncsdk.holder set until = clock_timestamp() - interval '1 second'"
@@ -31,6 +32,10 @@ def other(url: str, number: int = 0) -> PostgresJournal:
 def rival(url: str, number: int) -> PostgresJournal:
     """The same, with a lease that does not lapse while a test runs."""
     return PostgresJournal(url, terms=LeaseTerms(renew_every=20 + number))
+
+
+def renewals_of(proxy: Proxy) -> int:
+    return sum(b"Renew the lease" in each for each in proxy.statements)
 
 
 async def test_a_late_owner_writes_nothing_and_learns_why(
@@ -102,11 +107,10 @@ async def test_a_lease_is_renewed_while_something_is_held_and_by_one_of_many(
         async with journal.claim("first"):
             async with journal.claim("second"):
                 await asyncio.sleep(0.6)  # more than one lease
-            renewals = sum(b"Renew the lease" in each for each in proxy.statements)
-            await asyncio.sleep(0.3)  # the other one renews it now
-            elapsed = asyncio.get_running_loop().time() - started
-            assert 2 <= renewals <= elapsed / SHORT.renew_every + 2
-            assert sum(b"Renew the lease" in each for each in proxy.statements) > renewals
+                await until(lambda: renewals_of(proxy) >= 2)
+            renewals, elapsed = renewals_of(proxy), asyncio.get_running_loop().time() - started
+            assert renewals <= elapsed / SHORT.renew_every + 2
+            await until(lambda: renewals_of(proxy) > renewals)  # the other one renews it now
             with pytest.raises(UploadBusyError):
                 async with other(database_url, 1).claim("first", wait=False):
                     pytest.fail("taken from a living process")
@@ -123,13 +127,13 @@ async def test_a_process_has_two_connections_at_most_and_none_when_it_holds_noth
             nonlocal most
             async with other(url).claim(f"key{number}") as log:
                 await append_parts(log)
-                await asyncio.sleep(0.2)
+                await until(lambda: proxy.connections >= 2)  # the second one is that of the lease
+                await asyncio.sleep(0.1)
                 most = max(most, proxy.connections)
 
         await asyncio.gather(*map(work, range(20)))
         assert most == 2
-        await asyncio.sleep(0.05)
-        assert proxy.connections == 0
+        await until(lambda: proxy.connections == 0)
 
 
 async def test_records_that_wait_together_share_one_statement(
@@ -154,7 +158,7 @@ async def test_of_many_claims_that_begin_together_one_takes_the_lease(
                 pass
 
         await asyncio.gather(*map(claim, range(6)))
-        assert sum(b"Renew the lease" in each for each in proxy.statements) == 1
+        assert renewals_of(proxy) == 1
 
 
 async def test_of_ten_that_begin_at_once_on_an_empty_database_all_get_what_they_want(database_url: str) -> None:

@@ -331,9 +331,22 @@ async def test_a_late_answer_counts_once_with_what_has_its_key_and_beside_what_h
         await connection.close()
 
 
-async def test_an_edit_that_is_let_go_while_another_has_it_locked_is_let_go_all_the_same(database_url: str) -> None:
+async def test_an_edit_that_is_let_go_while_another_has_it_locked_is_let_go_all_the_same(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from asyncsdk.postgres.connection import connect
 
+    real, tries, was_locked, is_free = Database.run, list[str](), asyncio.Event(), asyncio.Event()
+
+    async def run(self: Database, name: str, *arguments: Any, **options: Any) -> Any:
+        if name == "edit_lapse":
+            tries.append(name)
+            if len(tries) == 3:  # twice it was locked
+                was_locked.set()
+                await is_free.wait()
+        return await real(self, name, *arguments, **options)
+
+    monkeypatch.setattr(Database, "run", run)
     holder, last = uuid.UUID(int=1), uuid.UUID(int=2)
     async with (database := Database(read_url(database_url), LeaseTerms())).holding(holder):
         await database.run("ledger_stop", 0)  # makes the schema
@@ -347,7 +360,8 @@ async def test_an_edit_that_is_let_go_while_another_has_it_locked_is_let_go_all_
                 await connection.execute("select from asyncsdk.edit for update")
                 claim = Claim(KEY, KEY, 1, str(last), is_started=True, started=-1e9)
                 letting_go = asyncio.ensure_future(is_held(database, holder, claim))
-                await asyncio.sleep(0.15)
+                await asyncio.wait_for(was_locked.wait(), 30)
+            is_free.set()
             assert not await letting_go
             assert [row["status"] for row in await connection.fetch(FOUND)] == ["uncertain"]
         finally:

@@ -12,7 +12,8 @@ import pytest
 
 from asyncsdk.uploads.journal.postgres import PostgresJournal
 from tests.journal.support import KEY, append_parts, completed, opened
-from tests.postgres.server import SUPERUSER, PostgresServer, free_port, unprivileged
+from tests.ports import HeldPort
+from tests.postgres.server import SUPERUSER, PostgresServer, unprivileged
 from tests.postgres.test_claims import other, rival
 
 CONFIG = """
@@ -26,7 +27,7 @@ auth_type = any
 pool_mode = transaction
 default_pool_size = 2
 server_reset_query_always = 1
-logfile = {directory}/pgbouncer.log
+logfile = {log}
 """
 
 
@@ -35,23 +36,21 @@ def pooled_url(postgres_server: PostgresServer, database: str) -> Iterator[str]:
     program = shutil.which("pgbouncer") or shutil.which("/usr/sbin/pgbouncer")
     if program is None:
         pytest.skip("no PgBouncer (apt-get install pgbouncer)")
-    port, directory = free_port(), postgres_server.directory
-    config = directory / f"pgbouncer-{port}.ini"
-    fields = {"target": postgres_server.port, "user": SUPERUSER, "password": postgres_server.password}
-    config.write_text(CONFIG.format(**fields, port=port, directory=directory))
-    with subprocess.Popen([program, str(config)], stderr=subprocess.DEVNULL, **unprivileged()) as process:
-        try:
-            deadline = time.monotonic() + 10
-            while "process up" not in _log(postgres_server) and time.monotonic() < deadline:
-                time.sleep(0.02)
-            yield f"postgresql://anybody@127.0.0.1:{port}/{database}"
-        finally:
-            process.terminate()
-
-
-def _log(server: PostgresServer) -> str:
-    path = server.directory / "pgbouncer.log"
-    return path.read_text() if path.exists() else ""
+    directory = postgres_server.directory
+    with HeldPort() as port:
+        config, log = directory / f"pgbouncer-{port}.ini", directory / f"pgbouncer-{port}.log"
+        fields = {"target": postgres_server.port, "user": SUPERUSER, "password": postgres_server.password}
+        config.write_text(CONFIG.format(**fields, port=port, log=log))
+        with subprocess.Popen([program, str(config)], stderr=subprocess.DEVNULL, **unprivileged()) as process:
+            try:
+                deadline = time.monotonic() + 60
+                while "process up" not in (log.read_text() if log.exists() else ""):
+                    assert process.poll() is None, "it ended"
+                    assert time.monotonic() < deadline, "it does not start"
+                    time.sleep(0.02)
+                yield f"postgresql://anybody@127.0.0.1:{port}/{database}"
+            finally:
+                process.terminate()
 
 
 async def test_many_at_once_work_through_a_pooler_that_lends_a_session_for_a_statement(pooled_url: str) -> None:

@@ -17,7 +17,8 @@ from asyncsdk.postgres.faults import VERSION
 from asyncsdk.postgres.statements import schema_script, schema_steps, statement
 from asyncsdk.uploads.journal.postgres import PostgresJournal
 from tests.journal.support import KEY, opened
-from tests.postgres.server import SUPERUSER, PostgresServer, free_port
+from tests.ports import HeldPort
+from tests.postgres.server import SUPERUSER, PostgresServer
 
 CANARY = "canary7f3a9c"
 
@@ -54,7 +55,8 @@ async def test_a_database_that_does_not_exist(postgres_server: PostgresServer) -
 
 async def test_no_server_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("asyncsdk.postgres.faults.FIRST_PATIENCE", 0.3)
-    error = await refused(f"postgresql://me:{CANARY}@127.0.0.1:{free_port()}/uploads")
+    with HeldPort() as port:
+        error = await refused(f"postgresql://me:{CANARY}@127.0.0.1:{port}/uploads")
     assert "no server answers at that address" in str(error)
 
 
@@ -103,17 +105,25 @@ async def test_a_port_that_takes_everything_and_answers_nothing(monkeypatch: pyt
 
 async def test_many_that_ask_a_silent_server_wait_for_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "CONNECT_SECONDS", 0.4)
+    monkeypatch.setattr(connection, "REFUSED_SECONDS", 60.0)
     monkeypatch.setattr("asyncsdk.postgres.faults.FIRST_PATIENCE", 0.0)
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        url = f"postgresql://me:{CANARY}@127.0.0.1:{silent.getsockname()[1]}/uploads"
-        started = asyncio.get_running_loop().time()
+    callers = list[asyncio.StreamWriter]()
+    over = asyncio.Event()
+
+    async def silent(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        callers.append(writer)
+        await over.wait()
+        writer.close()
+
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+        url = f"postgresql://me:{CANARY}@127.0.0.1:{server.sockets[0].getsockname()[1]}/uploads"
         errors = await asyncio.gather(*(refused(url) for _ in range(5)))
         errors.append(await refused(url))
-        assert asyncio.get_running_loop().time() - started < 1.2
-        await asyncio.sleep(connection.REFUSED_SECONDS)
-        started = asyncio.get_running_loop().time()
+        assert len(callers) == 1
+        monkeypatch.setattr(connection, "REFUSED_SECONDS", 0.0)
         await refused(url)  # it is asked again
-        assert asyncio.get_running_loop().time() - started > 0.3
+        assert len(callers) == 2
+        over.set()
     assert {("did not answer in time" in str(error), error.resumable) for error in errors} == {(True, True)}
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
 
 import pytest
 
@@ -20,12 +21,15 @@ from asyncsdk.uploads.journal.postgres import PostgresJournal
 from tests.journal.support import KEY, opened, part
 from tests.postgres.proxy import proxy_to
 from tests.postgres.server import PostgresServer
-from tests.postgres.test_claims import LAPSE, SHORT, other, rival
+from tests.postgres.test_claims import LAPSE, SHORT, other, renewals_of, rival
+from tests.waiting import until
 
 asyncpg = pytest.importorskip("asyncpg")
 
+T = TypeVar("T")
 SEES = "where k.key in (select g.key from given g)"
-SLOW = f"{SEES} and pg_sleep(0.3)::text is not null"  # between the snapshot and the lock
+DOOR = "pg_advisory_xact_lock(7)::text is not null"  # between the snapshot of a statement and its lock
+BEFORE_IT = "select count(*) from pg_locks where locktype = 'advisory' and not granted and objid = 7"
 
 
 @pytest.fixture
@@ -36,6 +40,20 @@ async def connections(database_url: str) -> AsyncIterator[list[Any]]:
     yield made
     for each in made:
         await each.close()
+
+
+@asynccontextmanager
+async def held_at_the_door(quick: Any, statement: Awaitable[T]) -> AsyncIterator[asyncio.Future[T]]:
+    """A statement of another connection that has its snapshot, and locks nothing before the block is over."""
+    await quick.execute("select pg_advisory_lock(7)")
+    waiting = asyncio.ensure_future(statement)
+    async with asyncio.timeout(30):
+        while not await quick.fetchval(BEFORE_IT):
+            assert not waiting.done()
+            await asyncio.sleep(0.005)
+    yield waiting
+    assert not waiting.done()
+    await quick.execute("select pg_advisory_unlock(7)")
 
 
 async def lease(connection: Any, seconds: float = 60.0) -> uuid.UUID:
@@ -50,7 +68,7 @@ async def claim(
     text, attempt = statement("upload_claim"), uuid.uuid4()
     if slowly:
         assert text.count(SEES) == 1
-        text = text.replace(SEES, SLOW)
+        text = text.replace(SEES, f"{SEES} and {DOOR}")
     given = {"key": KEY, "attempt": str(attempt), "theirs": instead and str(instead), "is_gone": False}
     [row] = await connection.fetch(text, holder, json.dumps([given]))
     return row["epoch"], attempt
@@ -63,9 +81,8 @@ async def test_a_key_that_is_claimed_while_a_claim_of_it_runs_is_not_taken_from_
     gone = await lease(slow, -1.0)
     _, lapsed = await claim(slow, gone)
     late, new = await lease(slow), await lease(quick)
-    waiting = asyncio.ensure_future(claim(slow, late, lapsed, slowly=True))
-    await asyncio.sleep(0.1)
-    assert (await claim(quick, new, lapsed))[0] == 2
+    async with held_at_the_door(quick, claim(slow, late, lapsed, slowly=True)) as waiting:
+        assert (await claim(quick, new, lapsed))[0] == 2
     assert (await waiting)[0] is None
     assert [row["holder"] for row in await quick.fetch("select holder from asyncsdk.upload_key")] == [new]
 
@@ -76,9 +93,8 @@ async def test_a_free_key_that_two_claim_at_once_is_that_of_one(connections: lis
     _, attempt = await claim(quick, new)
     given = [{"key": KEY, "attempt": str(attempt)}]
     await quick.fetch(statement("upload_release"), new, json.dumps(given))
-    waiting = asyncio.ensure_future(claim(slow, late, slowly=True))
-    await asyncio.sleep(0.1)
-    assert (await claim(quick, new))[0] == 2
+    async with held_at_the_door(quick, claim(slow, late, slowly=True)) as waiting:
+        assert (await claim(quick, new))[0] == 2
     assert (await waiting)[0] is None
 
 
@@ -86,7 +102,7 @@ def slowly(name: str, condition: str) -> str:
     """That statement, with a moment between what it sees and what it locks."""
     text = statement(name)
     assert text.count(condition) == 1
-    return text.replace(condition, f"pg_sleep(0.3)::text is not null and {condition}")
+    return text.replace(condition, f"{DOOR} and {condition}")
 
 
 async def taken_meanwhile(connections: list[Any], text: str, *arguments: Any) -> list[Any]:
@@ -94,9 +110,9 @@ async def taken_meanwhile(connections: list[Any], text: str, *arguments: Any) ->
     slow, quick = connections
     late, new = await lease(slow, -1.0), await lease(quick)
     _, attempt = await claim(slow, late)
-    waiting = asyncio.ensure_future(slow.fetch(text, *(late if each is None else each for each in arguments)))
-    await asyncio.sleep(0.1)
-    assert (await claim(quick, new, attempt))[0] == 2
+    changing = slow.fetch(text, *(late if each is None else each for each in arguments))
+    async with held_at_the_door(quick, changing) as waiting:
+        assert (await claim(quick, new, attempt))[0] == 2
     rows: list[Any] = await waiting
     return rows
 
@@ -218,15 +234,18 @@ async def test_a_claim_is_given_back_over_a_slow_line_too(postgres_server: Postg
 async def test_a_lease_is_renewed_in_time_where_its_connection_is_dead_and_nobody_says_so(
     postgres_server: PostgresServer, database: str, database_url: str
 ) -> None:
-    terms = LeaseTerms(lease=1.5, renew_every=0.5)
+    terms = LeaseTerms(lease=5.0, renew_every=0.5)
+    read = "select until, until > clock_timestamp() from asyncsdk.holder"
     async with proxy_to(postgres_server.port) as proxy:
         url = proxy.through(database_url)
         async with PostgresJournal(url, terms=terms).claim(KEY):
-            await asyncio.sleep(0.7)  # renewed once, on its own connection
+            await until(lambda: proxy.connections == 2 and renewals_of(proxy) > 1)  # once on its own connection
             proxy.mute()
-            await asyncio.sleep(1.6)
-            alive = "select until > clock_timestamp() from asyncsdk.holder"
-            assert postgres_server.sql(alive, database=database) == "t"
+            await asyncio.sleep(0.1)  # what had come there is done
+            muted = ends = postgres_server.sql(read, database=database)
+            while ends.split("|")[0] == muted.split("|")[0]:
+                ends = await asyncio.to_thread(postgres_server.sql, read, database=database)
+                assert ends.endswith("t"), "it lapsed"
             proxy.cut_all()
 
 

@@ -13,6 +13,8 @@ import aiohttp
 import pytest
 
 from asyncsdk.server import Fault, LocalServer
+from asyncsdk.uploads.journal import Part
+from tests.faults.support import remembered
 from tests.recipes.frameworks import needs, recipe
 
 needs("django", "uvicorn")
@@ -24,6 +26,7 @@ from django.test import Client, override_settings  # noqa: E402 - where it is in
 from django.urls import path  # noqa: E402 - where it is installed
 
 from tests.recipes.web import served  # noqa: E402 - where it is installed
+from tests.waiting import until  # noqa: E402 - beside it
 
 MIB = 1 << 20
 CONTENT = b"0123456789abcdef" * (12 * MIB // 16)  # more than Django keeps in memory
@@ -61,15 +64,15 @@ def test_what_the_api_refuses_is_told_to_the_client(asyncsdk_environment: LocalS
 
 @pytest.mark.asyncsdk_server(faults=[Fault("part", "slow", rate=MIB, nth=2)])
 async def test_under_asgi_it_ends_when_the_client_leaves_and_its_next_request_goes_on(
-    asyncsdk_environment: LocalServer, site: None
+    asyncsdk_environment: LocalServer, site: None, tmp_path: Path
 ) -> None:
     # Django leaves the closing of the files of such a request to Python
     with override_settings(FILE_UPLOAD_MAX_MEMORY_SIZE=2 * len(CONTENT)):
-        await leave_and_come_back(asyncsdk_environment)
+        await leave_and_come_back(tmp_path / "journal")
     assert [call.route for call in asyncsdk_environment.requests].count("create") == 1
 
 
-async def leave_and_come_back(server: LocalServer) -> None:
+async def leave_and_come_back(journal: Path) -> None:
     def form() -> aiohttp.FormData:
         data = aiohttp.FormData()
         data.add_field("file", io.BytesIO(CONTENT), filename="talk.mp4")
@@ -78,11 +81,10 @@ async def leave_and_come_back(server: LocalServer) -> None:
     async with (
         served(get_asgi_application(), lifespan="off") as url,
         aiohttp.ClientSession(url) as session,
-        asyncio.timeout(10),
+        asyncio.timeout(30),
     ):
         posting = asyncio.ensure_future(session.post("/uploads/talk", data=form()))
-        while not any(call.route == "part" for call in server.requests):
-            await asyncio.sleep(0.02)
+        await until(lambda: any(isinstance(record, Part) for record in remembered(journal)))
         posting.cancel()
         answer = await (await session.post("/uploads/talk", data=form())).json()
     assert answer["resumed"] > 0

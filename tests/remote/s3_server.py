@@ -1,6 +1,7 @@
 """`python -m tests.remote.s3_server`: moto's S3 in a process of its own, which logs each answer with its bytes.
 
-The first line on its standard output is its port, each further one an answer: method, path, status, range, bytes.
+The first line on its standard output is its port. Each request is announced there before anything of its answer goes
+out ([]), and the answer noted after its last byte: method, path, status, range, bytes.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,6 +46,9 @@ class S3Server:
 
     port: int
     answers: list[Answer] = field(factory=list)
+    _begun: int = field(default=0, init=False)
+    _ended: int = field(default=0, init=False)
+    _settled: int = field(default=0, init=False)  # how often it was asked to
 
     @property
     def url(self) -> str:
@@ -84,8 +89,34 @@ class S3Server:
             assert response.status == 200, body
         connection.close()
 
+    def settle(self) -> None:
+        """Return once all that was answered until now is in `answers`: a client has an answer before it is noted."""
+        wanted = self._settled + 1
+        connection = http.client.HTTPConnection("127.0.0.1", self.port)
+        connection.request("OPTIONS", "/", headers={"Authorization": SIGNED})  # announced after all of them
+        connection.getresponse().read()
+        connection.close()
+        deadline = time.monotonic() + 30
+        while self._settled < wanted or self._ended < self._begun:
+            assert time.monotonic() < deadline, "an answer does not end"
+            time.sleep(0.005)
+
+    def read(self, lines: Iterable[bytes]) -> None:
+        """Take in what the server writes down."""
+        for line in lines:
+            noted = json.loads(line)
+            if not noted:
+                self._begun += 1
+                continue
+            self._ended += 1
+            if noted[0] == "OPTIONS":
+                self._settled += 1
+            else:
+                self.answers.append(Answer(*noted))
+
     def bytes_of(self, path: str) -> int:
         """How many bytes of an object were sent."""
+        self.settle()
         return sum(
             each.count for each in self.answers if (each.method, each.path) == ("GET", path) and each.status < 300
         )
@@ -100,7 +131,7 @@ def s3_server() -> Iterator[S3Server]:
     process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, cwd=root)
     assert process.stdout is not None
     server = S3Server(int(process.stdout.readline()))
-    reading = threading.Thread(target=_read, args=(process.stdout, server.answers), daemon=True)
+    reading = threading.Thread(target=server.read, args=(process.stdout,), daemon=True)
     reading.start()
     try:
         yield server
@@ -109,10 +140,6 @@ def s3_server() -> Iterator[S3Server]:
         process.wait()
         reading.join()
         process.stdout.close()
-
-
-def _read(lines: Iterable[bytes], answers: list[Answer]) -> None:
-    answers.extend(Answer(*json.loads(line)) for line in lines)
 
 
 def main() -> None:
@@ -129,17 +156,17 @@ def main() -> None:
             status[0] = line
             return start_response(line, headers, *rest)
 
+        note([])
         count = 0
-        for piece in moto(environ, start):
-            count += len(piece)
-            yield piece
-        line = [
-            environ["REQUEST_METHOD"],
-            environ["PATH_INFO"],
-            int(status[0].split()[0]),
-            environ.get("HTTP_RANGE"),
-            count,
-        ]
+        try:
+            for piece in moto(environ, start):
+                count += len(piece)
+                yield piece
+        finally:  # also where the client did not want the rest
+            what, where = environ["REQUEST_METHOD"], environ["PATH_INFO"]
+            note([what, where, int(status[0].split()[0]), environ.get("HTTP_RANGE"), count])
+
+    def note(line: list[Any]) -> None:
         sys.stdout.write(json.dumps(line) + "\n")
         sys.stdout.flush()
 

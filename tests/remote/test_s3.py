@@ -22,7 +22,7 @@ from asyncsdk import AsyncUploader, Client, RemoteError, SourceChangedError, Sou
 from asyncsdk.remote.reading import FIRST_RANGE, RemoteObject, read_whole
 from asyncsdk.remote.stores import RemoteStores
 from asyncsdk.remote.writing import PART, pages, put
-from asyncsdk.server import LocalServer
+from asyncsdk.server import Fault, LocalServer
 from asyncsdk.uploads.journal import Completed, Part
 from tests.faults.support import remembered
 from tests.remote.conftest import IMPATIENT
@@ -48,6 +48,7 @@ def s3(running: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
         monkeypatch.delenv(name)
     for name, value in running.environment.items():
         monkeypatch.setenv(name, value)
+    running.settle()
     running.answers.clear()
     return running
 
@@ -145,6 +146,7 @@ async def test_a_large_file_is_written_in_parts_and_what_is_there_is_kept(s3: S3
     (tmp_path / "a.bin").write_bytes(CONTENT)
     stores, place = RemoteStores(), address("s3://bucket/written/a.bin")
     await put(place, tmp_path / "a.bin", stores, mime_type="image/png")
+    s3.settle()
     assert len([each for each in s3.answers if each.method == "PUT"]) == -(-len(CONTENT) // PART)
     assert await read_whole(place, stores, limit=len(CONTENT)) == CONTENT
     with pytest.raises(RemoteError, match="is there already") as taken:
@@ -221,6 +223,7 @@ def test_killed_at_any_moment_an_upload_from_a_bucket_goes_on(s3: S3Server, tmp_
     with LocalServer(tmp_path / "server") as server:
         options = ("s3://bucket/a/b c.bin", "--part-size", str(part), "-c", str(in_flight), "--limit-rate", "8MB/s")
         words, environment = command(s3, server, journal, *options)
+        server.inject(Fault("complete", "stall", "before", every=1))  # none comes to its end before it is killed
         for _ in range(kills):
             process = subprocess.Popen(words, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, **environment)
             wanted = known + 1
@@ -231,6 +234,7 @@ def test_killed_at_any_moment_an_upload_from_a_bucket_goes_on(s3: S3Server, tmp_
             process.wait()
             known = len(parts_in(journal))
         assert not any(isinstance(record, Completed) for record in remembered(journal)), "it was killed before its end"
+        server.clear_faults()
         words, environment = command(s3, server, journal, *options[:-2])
         ran = subprocess.run(words, capture_output=True, text=True, check=False, **environment)
         assert ran.returncode == 0, ran.stderr

@@ -61,7 +61,7 @@ async def created(call: Caller, lines: Iterable[Json] | bytes, **more: Any) -> J
 
 async def reached(call: Caller, batch_id: str, *statuses: str) -> Json:
     """Ask for the batch until it has one of these statuses; by default one at its end."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while True:
             batch: Json = (await call("GET", f"batches/{batch_id}")).json
             if batch["status"] in (statuses or ENDED):

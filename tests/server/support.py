@@ -123,8 +123,8 @@ def kept_parts(server: LocalServer) -> int:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Return as soon as `condition` holds; fail when it doesn't within five seconds."""
-    async with asyncio.timeout(5):
+    """Return as soon as `condition` holds; fail when it doesn't within twenty seconds."""
+    async with asyncio.timeout(20):
         while not condition():
             await asyncio.sleep(0.005)
 

@@ -125,7 +125,7 @@ async def test_lines_and_their_responses_keep_to_the_document() -> None:
 async def test_its_states_come_one_after_the_other_with_their_times() -> None:
     seen: list[str] = []
     counts: list[int] = []
-    async with running(batch_seconds=0.6) as (_, call):
+    async with running(batch_seconds=1.5) as (_, call):
         batch = await created(call, await lines_of(call, 6))
         assert (batch["status"], batch["expires_at"] - batch["created_at"]) == ("validating", 24 * 3600)
         while batch["status"] not in ENDED:

@@ -129,13 +129,13 @@ def test_a_refusal_in_the_stream_is_an_api_error(client: OpenAI) -> None:
 
 def test_too_many_pictures_a_minute_is_a_rate_limit_error() -> None:
     with (
-        LocalServer(images_per_minute=60) as server,
+        LocalServer(images_per_minute=6) as server,
         OpenAI(api_key="any key", base_url=server.url, max_retries=0) as client,
     ):
         client.images.edit(image=OTTER, prompt="x", model=MODEL)
-        with pytest.raises(openai.RateLimitError, match=r"Limit 60, Used 60, Requested 1\. Please try again in"):
+        with pytest.raises(openai.RateLimitError, match=r"Limit 6, Used 6, Requested 1\. Please try again in"):
             client.images.edit(image=OTTER, prompt="x", model=MODEL)
-        with pytest.raises(openai.RateLimitError, match=r"Limit 60, Requested 160\. Visit"):
+        with pytest.raises(openai.RateLimitError, match=r"Limit 6, Requested 160\. Visit"):
             client.images.edit(image=[OTTER] * 16, prompt="x", model=MODEL, n=10)
 
 

@@ -60,7 +60,7 @@ def connections_of(server: LocalServer) -> int:
 async def test_connections_above_the_limit_are_told_so_and_others_go_on() -> None:
     async with LocalServer(connections=2) as server, AsyncExitStack() as stack:
         held = [await stack.enter_async_context(connected(server)) for _ in range(2)]
-        await asyncio.sleep(0.05)
+        await until(lambda: connections_of(server) == 2)
         crowded = await answer_to(server, b"")
         assert crowded.startswith(b"HTTP/1.1 503 ")
         assert b"Retry-After: 1" in crowded
@@ -118,12 +118,12 @@ async def test_a_body_of_which_nothing_more_comes_is_given_up() -> None:
 
 
 async def test_a_slow_and_honest_body_takes_all_the_time_it_needs() -> None:
-    async with running(timing=ServerTiming(silence=1.0)) as (server, call):
+    async with running(timing=ServerTiming(silence=2.0)) as (server, call):
         upload_id = await call.created(10)
         request = part_request(upload_id, form_of(data_field(b"0123456789")))
         async with connected(server) as (reader, writer):
-            for start in range(0, len(request), 40):  # takes longer as a whole than any silence may
-                writer.write(request[start : start + 40])
+            for start in range(0, len(request), 30):  # takes longer as a whole than any silence may
+                writer.write(request[start : start + 30])
                 await asyncio.sleep(0.25)
             assert (await reader.readline()).startswith(b"HTTP/1.1 200")
 

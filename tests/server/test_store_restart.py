@@ -7,11 +7,15 @@ import hashlib
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
 from asyncsdk.server import LocalServer
+from asyncsdk.server.incoming import created
 from tests.server.support import (
     Clock,
     calling,
@@ -77,7 +81,16 @@ async def test_the_content_of_a_record_that_can_not_be_read_stays(tmp_path: Path
         assert stored.read_bytes() == DATA
 
 
-async def test_files_keep_their_order_over_a_restart(tmp_path: Path) -> None:
+@contextmanager
+def created_at_one_tick(path: Path) -> Iterator[BinaryIO]:
+    """As many systems date what is written within a few milliseconds."""
+    with created(path) as file:
+        yield file
+    os.utime(path, ns=(10**18, 10**18))
+
+
+async def test_files_keep_their_order_over_a_restart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asyncsdk.server.store.created", created_at_one_tick)
     async with running(tmp_path, clock=Clock()) as (server, call):
         made = [(await call.uploaded(b"x")).json["file"]["id"] for _ in range(5)]
     async with running(tmp_path, clock=Clock()) as (server, call):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,22 @@ async def interrupted(server: LocalServer, client: Client, journal: Path, path: 
     recalled = replay(entry.records)
     assert recalled is not None
     return recalled.bytes_held
+
+
+@asynccontextmanager
+async def timeout_once(condition: Callable[[], object]) -> AsyncIterator[None]:
+    """A timeout that is over shortly after `condition` holds: never before, however slow the machine is."""
+    async with asyncio.timeout(None) as limit:
+
+        async def wait() -> None:
+            await until(condition)
+            limit.reschedule(asyncio.get_running_loop().time() + 0.05)
+
+        waiting = asyncio.create_task(wait())
+        try:
+            yield
+        finally:
+            waiting.cancel()
 
 
 async def settled(server: LocalServer) -> None:

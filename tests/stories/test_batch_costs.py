@@ -44,9 +44,10 @@ from tests.stories.batches import (
     statuses,
     written,
 )
+from tests.uploads.upload_helpers import until
 
 PLAIN = {"model": "gpt-image-1", "quality": "low", "size": "1024x1024"}  # costs little less than at most
-SHORT = LeaseTerms(lease=1.0, renew_every=0.3)
+SHORT = LeaseTerms(lease=1.5, renew_every=0.3)
 
 
 @pytest.fixture
@@ -359,8 +360,7 @@ async def test_a_call_that_waits_for_room_is_stopped_at_once(
         found: list[str] = []
         run: Any = {"out": out, "ledger": place, "poll": 0.02, "max_cost": limit}
         async with editor.edit_batch(edits(9, **PLAIN), **run) as outcomes, asyncio.timeout(20):
-            while not outcomes.in_flight:
-                await asyncio.sleep(0.05)
+            await until(lambda: outcomes.in_flight and server.batches)
             await asyncio.sleep(0.5)
             assert len(server.batches) == 1
             outcomes.stop()

@@ -26,7 +26,7 @@ from asyncsdk.timing import Timing
 from tests.postgres.server import PostgresServer
 from tests.stories.batches import POLL, QUICK, batch, direct, edits, ended, message, only, ours, statuses
 
-SHORT = LeaseTerms(lease=1.0, renew_every=0.3)
+SHORT = LeaseTerms(lease=1.5, renew_every=0.3)
 Ledgers = Callable[[], PostgresLedger]
 
 

@@ -52,16 +52,17 @@ def cut_after(whole: bytes, piece: bytes) -> bytes:
     return whole[: whole.index(piece) + len(piece)]
 
 
-async def edited(server: RawServer, **fields: Any) -> Any:
+async def edited(server: RawServer, *, end: str = "", **fields: Any) -> Any:
     async with client_of(server) as client:
-        return await ImageEditor(client).edit(PICTURE, "a beret", model=MODEL, timeout=0.5, **fields)
+        timeout = 1.0 if end == "no more" else 20.0  # nothing but its own end is waited for, where it has one
+        return await ImageEditor(client).edit(PICTURE, "a beret", model=MODEL, timeout=timeout, **fields)
 
 
 @pytest.mark.parametrize("end", ["as it should", "hung up", "reset", "no more"])
 @pytest.mark.parametrize("whole", [JSON, STREAM], ids=["JSON", "stream"])
 async def test_of_two_pictures_the_second_of_which_is_cut_the_first_is_kept(whole: bytes, end: str) -> None:
     async with serving(saying(cut_after(whole, WITHIN_THE_SECOND), end)) as server:
-        result = await edited(server, n=2)
+        result = await edited(server, end=end, n=2)
         assert [image.content for image in result.images] == [FIRST]
         [cut] = result.response.unreadable
         assert SECOND.startswith(cut.raw)
@@ -84,7 +85,7 @@ async def test_an_address_that_came_before_the_cut_is_kept(end: str) -> None:
 async def test_a_cut_within_the_only_picture_is_uncertain_and_keeps_what_came(whole: bytes, end: str) -> None:
     async with serving(saying(cut_after(whole, b64(FIRST)[:400].encode()), end)) as server:
         with pytest.raises(ChargeUnknownError) as caught:
-            await edited(server)
+            await edited(server, end=end)
         assert list(caught.value.raw) == [FIRST[:300]]
         assert isinstance(caught.value.__cause__, APIConnectionError) is (end != "as it should")
         assert len(server.requests) == 1

@@ -15,6 +15,7 @@ from asyncsdk.server import Fault, LocalServer
 from tests.raw_server import Talk, client_of, reply, serving
 from tests.stories.edits import done
 from tests.stories.pictures import png
+from tests.stories.support import timeout_once
 from tests.stories.test_edit_streams import HEAD, picture
 
 MAYBE_PAID = "the edit was sent and cancelled before its response came: it may have been paid"
@@ -60,15 +61,21 @@ async def cancelled_natively(work: Any, server: LocalServer) -> None:
     assert cancelled.value.args == ("gone",)  # unchanged
 
 
-async def cancelled_by_timeout(work: Any, _: LocalServer) -> None:
+async def cancelled_by_timeout(work: Any, server: LocalServer) -> None:
     with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.3):
+        async with timeout_once(lambda: server.calls.get("edit")):
             await work
 
 
-async def cancelled_by_scope(work: Any, _: LocalServer) -> None:
-    with anyio.move_on_after(0.3) as scope:
-        await work
+async def cancelled_by_scope(work: Any, server: LocalServer) -> None:
+    async def cancel(scope: anyio.CancelScope) -> None:
+        await arrived(server)
+        scope.cancel()
+
+    async with anyio.create_task_group() as group:
+        with anyio.CancelScope() as scope:
+            group.start_soon(cancel, scope)
+            await work
     assert scope.cancelled_caught
 
 
@@ -95,7 +102,10 @@ async def test_an_edit_cancelled_on_its_way_is_an_event_and_a_warning(
 async def test_an_edit_that_was_surely_not_paid_is_cancelled_without_a_warning(
     caplog: pytest.LogCaptureFixture, sent: str
 ) -> None:
+    came = asyncio.Event()
+
     async def handle(talk: Talk) -> None:
+        came.set()
         await talk.hear()
         await talk.say(reply(429, {"error": {"message": "busy", "type": "t"}}, {"retry-after": "60"}))
         await talk.gone()
@@ -106,7 +116,7 @@ async def test_an_edit_that_was_surely_not_paid_is_cancelled_without_a_warning(
             server.scheme = "https"  # it waits for a handshake that never comes
         async with client_of(server, on_event=events.append) as client:
             with pytest.raises(TimeoutError):
-                async with asyncio.timeout(0.3):
+                async with timeout_once(came.is_set if sent == "before its connection" else lambda: events):
                     await edit(client)
     assert MAYBE_PAID not in warnings(caplog)
     if sent == "before its connection":
@@ -135,15 +145,18 @@ async def test_a_stream_left_by_a_cancellation_is_warned_of_until_all_its_pictur
 
     async with serving(handle) as server, client_of(server) as client:
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.3):
+            async with timeout_once(lambda: got):
                 await look(client, 1 if came == "all" else 2)
     assert [type(image) for image in got] == [CompletedImage]
     assert warnings(caplog) == ([] if came == "all" else [MAYBE_PAID])
 
 
 async def test_an_edit_that_came_is_not_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    has_come = asyncio.Event()
+
     async def use(client: Client) -> None:
         await edit(client)
+        has_come.set()
         await asyncio.Event().wait()
 
     async def handle(talk: Talk) -> None:
@@ -152,7 +165,7 @@ async def test_an_edit_that_came_is_not_warned_of(caplog: pytest.LogCaptureFixtu
 
     async with serving(handle) as server, client_of(server) as client:
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.3):
+            async with timeout_once(has_come.is_set):
                 await use(client)
     assert warnings(caplog) == []
 
@@ -164,7 +177,7 @@ async def test_each_part_under_way_of_a_cancelled_upload_is_an_event(
     async with Client("sk-test", base_url=server.url, on_event=events.append) as client:
         uploader = AsyncUploader(client, journal="memory", part_size=2**19)
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.5):
+            async with timeout_once(lambda: server.calls.get("part") == 2):
                 await uploader.upload(b"a" * 2**20, purpose="batch")
     ended = [(event.route, event.error) for event in events]
     assert ended == [("/uploads", None), *[("/uploads/{upload_id}/parts", "CancelledError")] * 2]

@@ -161,7 +161,7 @@ async def test_a_timeout_may_have_been_paid(tmp_path: Path) -> None:
     stalled = Fault("edit", "stall", at="after")
     async with LocalServer(tmp_path, faults=[stalled]) as server, Client("sk-test", base_url=server.url) as client:
         with pytest.raises(ChargeUnknownError):
-            await ImageEditor(client).edit(png(), "a beret", model=MODEL, timeout=0.2)
+            await ImageEditor(client).edit(png(), "a beret", model=MODEL, timeout=1.0)
 
 
 async def test_moderation_says_at_which_stage_and_why(editor: ImageEditor) -> None:

@@ -96,9 +96,11 @@ async def test_the_second_interrupt_leaves_at_once_and_what_is_in_flight_is_unce
             while server.calls.get("edit", 0) < 4:
                 await asyncio.sleep(0.01)
         process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        await process.stderr.readuntil(b"Stopping")
         await asyncio.sleep(0.5)  # it waits: were it gone, the second could not be sent
         process.send_signal(signal.SIGINT)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             _, said = await process.communicate()
         assert process.returncode == 130
         assert b"4 uncertain" in said

@@ -41,7 +41,7 @@ from tests.stories.pictures import png
 
 MODEL = "gpt-image-2"
 PICTURE = png()
-SHORT = LeaseTerms(lease=0.6, renew_every=0.15)
+SHORT = LeaseTerms(lease=1.2, renew_every=0.2)
 
 
 def job(number: int, **fields: Any) -> ImageEdit:
@@ -568,7 +568,8 @@ async def test_a_claim_that_lapsed_is_taken_over_and_what_was_started_is_uncerta
     edits = [job(number) for number in range(8)]
     async with editor.edit_many(edits, out=out, ledger=slow, concurrency=1) as first:
         late = asyncio.ensure_future(anext(first))
-        await asyncio.sleep(0.3)
+        while not server.edits.edits:  # it is done, and its response is not on its way yet
+            await asyncio.sleep(0.01)
         first.stop()
         await asyncio.to_thread(_let_lapse, fleet)
         second = await run(editor, edits, out=out, ledger=slow)
@@ -646,6 +647,12 @@ async def test_no_key_no_prompt_and_no_picture_is_in_the_database(
     assert json.loads(rows.splitlines()[0])["id"] == "Row 1"
 
 
+async def until_sql(fleet: Fleet, query: str, answer: str) -> None:
+    async with asyncio.timeout(20):
+        while fleet.sql(query) != answer:
+            await asyncio.sleep(0.05)
+
+
 async def test_all_of_a_process_have_two_connections_and_what_is_over_holds_nothing(
     fleet: Fleet, tmp_path: Path
 ) -> None:
@@ -658,13 +665,13 @@ async def test_all_of_a_process_have_two_connections_and_what_is_over_holds_noth
             await stack.enter_async_context(fleet.editor.edit_many(edits, out=fleet.out, ledger=ledger))
         async with ledger.open(tmp_path, alike) as over:
             await over.claim([Wanted("a", "a", None)], max_edits=None, max_tokens=None)
-            await asyncio.sleep(2 * SHORT.renew_every)
             count = "select count(*) from pg_stat_activity where application_name = 'asyncsdk' and datname = "
+            await until_sql(fleet, f"{count} current_database()", "2")
+            await asyncio.sleep(2 * SHORT.renew_every)
             assert int(fleet.sql(f"{count} current_database()")) == 2
             over.claims.clear()  # such as one that could not be given back
-        await asyncio.sleep(SHORT.lease + 2 * SHORT.renew_every)
         alive = "select count(*) from asyncsdk.holder where until > clock_timestamp()"
-        assert fleet.sql(alive) == "3"  # not that of the ledger that is closed
+        await until_sql(fleet, alive, "3")  # not that of the ledger that is closed
         async with ledger.open(tmp_path, alike) as other:
             [seen] = (await other.look(["a"])).values()
             assert seen.standing(may_take=True) == "free"

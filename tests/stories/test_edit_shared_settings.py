@@ -132,7 +132,7 @@ async def test_a_standby_that_is_promoted_stops_the_run_until_a_person_accepts_i
         assert [found[f"e{number}"].status for number in range(4)] == ["skipped", "skipped", "done", "done"]
         assert server.edits.edits == 5  # the one whose commit was lost is paid again: a person took that
     finally:
-        await asyncio.to_thread(standby.stop)
+        await asyncio.to_thread(standby.close)
 
 
 def _owner(server: PostgresServer) -> dict[str, int]:

@@ -59,7 +59,7 @@ async def test_a_picture_that_makes_way_for_an_edit_that_waited_for_its_turn_is_
     tmp_path: Path,
 ) -> None:
     async with serving(handle) as server, client_of(server) as client:
-        ended = await run(client, tmp_path, "a", "a.1", concurrency=2, images_per_minute=60)
+        ended = await run(client, tmp_path, "a", "a.1", concurrency=2, images_per_minute=20)
         [moved] = ended["a.1"].displaced
         again = await run(client, tmp_path, "a", "a.1")
         assert len(server.requests) == 2

@@ -53,16 +53,18 @@ async def run(ends: Mapping[str, str] | None, out: Path, *faults: Fault, count: 
 
 
 async def test_a_model_that_ended_is_refused_and_nothing_is_sent(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=f"gpt-image-2 ended on {day(-1)}.*Nothing was sent for it"):
-        await run({"gpt-image-2": day(-1)}, tmp_path)
+    yesterday = day(-1)
+    with pytest.raises(ConfigurationError, match=f"gpt-image-2 ended on {yesterday}.*Nothing was sent for it"):
+        await run({"gpt-image-2": yesterday}, tmp_path)
     assert not list(tmp_path.glob("*.png"))
 
 
 async def test_a_model_that_ends_tomorrow_is_warned_of_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    server = await run({"gpt-image-2": day(1)}, tmp_path, count=5)
+    tomorrow = day(1)
+    server = await run({"gpt-image-2": tomorrow}, tmp_path, count=5)
     assert (server.edits.edits, server.calls["models.get"]) == (5, 1)
     said = [record.message for record in caplog.records if record.name.startswith("asyncsdk.images")]
-    assert [message.partition(",")[0] for message in said] == [f"the model gpt-image-2 ends on {day(1)}"]
+    assert [message.partition(",")[0] for message in said] == [f"the model gpt-image-2 ends on {tomorrow}"]
 
 
 @pytest.mark.parametrize("ends", [{"gpt-image-2": day(365)}, {"gpt-image-2": ""}, {"another": day(-1)}, None])

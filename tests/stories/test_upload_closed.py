@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,10 @@ from asyncsdk import (
 )
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.timing import Timing
+from tests.faults.leaving import stopwatch
 from tests.stories.pictures import png
 from tests.stories.support import MIB, MakeFile
+from tests.uploads.upload_helpers import until
 
 HALF = MIB // 2
 
@@ -42,17 +45,26 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-async def closed_within(server: LocalServer, journal: Path, source: Any, at: Any, times: int = 1) -> Exception:
-    """What an upload raises whose client is closed once `at` was called `times` times."""
+async def closed_within(
+    server: LocalServer,
+    journal: Path,
+    source: Any,
+    at: Any,
+    times: int = 1,
+    *,
+    once: Callable[[], object] = lambda: True,
+) -> Exception:
+    """What an upload raises whose client is closed once `at` was called `times` times, and a condition holds."""
     client = client_of(server)
     uploader = AsyncUploader(client, journal=journal, part_size=HALF, concurrency=2)
     uploading = asyncio.ensure_future(uploader.upload(source, purpose="batch"))
     await until_called(server, at, times)
+    await until(once)
     await client.close()
     assert client.is_closed()
-    begun = asyncio.get_running_loop().time()
-    await asyncio.wait([uploading])
-    assert asyncio.get_running_loop().time() - begun < 1
+    with stopwatch() as watch:
+        await asyncio.wait([uploading])
+        assert watch.seconds < 1
     failure = uploading.exception()
     assert isinstance(failure, Exception)
     return failure
@@ -97,8 +109,8 @@ async def test_before_anything_was_sent_the_same_call_is_advised(
 async def test_while_it_waits_to_try_again_nothing_is_tried_any_more(
     server: LocalServer, journal: Path, make_file: MakeFile, caplog: pytest.LogCaptureFixture
 ) -> None:
-    server.inject(Fault("part", "answer", status=503, retry_after=0.4, every=1))
-    error: Any = await closed_within(server, journal, make_file(HALF), "part")
+    server.inject(Fault("part", "answer", status=503, retry_after=0.8, every=1))
+    error: Any = await closed_within(server, journal, make_file(HALF), "part", once=lambda: warnings(caplog))
     assert error.resumable
     assert len(warnings(caplog)) == 1
     assert server.calls["part"] == 1

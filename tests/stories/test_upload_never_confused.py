@@ -141,7 +141,7 @@ async def test_files_that_each_fit_their_hour_all_arrive_together(
     tmp_path: Path, journal: Path, make_file: MakeFile
 ) -> None:
     async with (
-        LocalServer(tmp_path / "server", upload_ttl=4) as server,
+        LocalServer(tmp_path / "server", upload_ttl=5) as server,
         Client("k", base_url=server.url, timing=BRIEF_SEARCH) as client,
     ):
         uploader = AsyncUploader(client, journal=journal, part_size=MIB // 2, concurrency=4, limit_rate=2 * MIB)

@@ -19,13 +19,14 @@ from asyncsdk import (
     SourceChangedError,
     UploadJob,
 )
-from asyncsdk.events import Progress
+from asyncsdk.events import Progress, RequestEvent
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.timing import Timing
 from asyncsdk.uploads.method import LARGEST_POST, UploadMethod
 from asyncsdk.uploads.resuming.resume import Stage, replay
 from asyncsdk.uploads.whole.file_run import FileRun
 from tests.stories.support import MIB, MakeFile, interrupted, md5_of
+from tests.uploads.upload_helpers import until
 
 BLOCK = MIB // 2
 
@@ -277,10 +278,11 @@ async def test_cancelled_while_a_429_is_waited_out_it_is_sent_by_the_next_call_w
 ) -> None:
     path, uploader = make_file(1000), AsyncUploader(client, journal=journal)
     server.inject(Fault("files.create", "answer", "after", status=429, retry_after=60))
+    failed = list[RequestEvent]()
+    client._repeater.on_event = lambda event: failed.append(event) if event.error else None  # noqa: SLF001 - the client of the fixture has none
     call = asyncio.ensure_future(uploader.upload(path, purpose="batch", method="files"))
-    while server.unmet_faults():
-        await asyncio.sleep(0.01)
-    await asyncio.sleep(0.2)
+    await until(lambda: failed)
+    await asyncio.sleep(0.05)
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call

@@ -221,10 +221,10 @@ async def test_a_file_that_changes_while_it_goes_up_is_not_completed(
 ) -> None:
     path = make_file()
     size = path.stat().st_size
-    uploader = AsyncUploader(client, journal=journal, part_size=MIB, concurrency=1, limit_rate=16 * MIB)
+    uploader = AsyncUploader(client, journal=journal, part_size=MIB, concurrency=1, limit_rate=8 * MIB)
 
     def change(progress: Progress) -> None:
-        if progress.bytes_hashed == size and progress.bytes_done < 4 * MIB:
+        if progress.bytes_hashed == size and progress.bytes_done < 7 * MIB:
             with path.open("r+b") as file:
                 file.seek(size - 10)
                 file.write(b"X" * 5)

@@ -247,7 +247,7 @@ async def stopped_in_its_first_block(digest: ContentHash, source: Source, gate: 
 async def test_who_cancels_it_is_not_held_up_and_its_thread_stops_after_the_block_it_is_at() -> None:
     gate = Gate()
     source, digest = Slow(RANDOM, gate), ContentHash(len(RANDOM))
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(5):  # the thread waits for ten seconds at its gate
         await stopped_in_its_first_block(digest, source, gate)
     gate.opened.set()
     await until(lambda: THREADS.busy == 0)

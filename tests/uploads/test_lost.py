@@ -22,6 +22,7 @@ from asyncsdk.timing import DEFAULT_TIMING, Timing
 from asyncsdk.uploads.response_checks import Content
 from asyncsdk.uploads.whole.lost import LostFiles
 from asyncsdk.uploads.whole.lost_files import LostRequest, NotThere, OutcomeUnknown, OwnFile, Verdict
+from tests.uploads.upload_helpers import until
 
 QUICK = evolve(DEFAULT_TIMING, first_delay=0.01, file_search=0.4)
 NAME = "a.jsonl"
@@ -105,10 +106,11 @@ async def test_one_that_was_not_made_is_not_there_and_that_is_said_no_earlier_th
 
 
 async def test_a_file_that_is_listed_late_is_found() -> None:
-    async with scene() as at:
+    async with scene(timing=evolve(QUICK, file_search=1.0)) as at:
         lost = await at.lose(b"ours", NOT_MADE)
+        at.server.clear_requests()
         search = asyncio.ensure_future(at.find(lost))
-        await asyncio.sleep(0.15)
+        await until(lambda: [each for each in at.server.requests if each.route == "files.list"])
         late = await post(at.rival, b"ours")  # the server was slow to make it
         assert own_file(await search).id == late.id
 
@@ -147,7 +149,7 @@ async def test_a_listing_serves_only_those_that_asked_before_it_began() -> None:
         at.server.clear_requests()
         at.server.inject(Fault("files.list", "stall", seconds=0.3))
         first = asyncio.ensure_future(at.find(lost[0]))
-        await asyncio.sleep(0.1)
+        await until(lambda: at.server.calls.get("files.list"))
         assert all(isinstance(verdict, OwnFile) for verdict in await asyncio.gather(first, *map(at.find, lost[1:])))
         assert at.server.calls["files.list"] == 2
 
@@ -155,9 +157,10 @@ async def test_a_listing_serves_only_those_that_asked_before_it_began() -> None:
 async def test_when_the_one_that_lists_is_cancelled_another_takes_over() -> None:
     async with scene() as at:
         lost = [await at.lose(b"%d" % number, MADE, name=f"{number}.jsonl") for number in range(5)]
-        at.server.inject(Fault("files.list", "stall", seconds=0.3))
+        at.server.clear_requests()
+        at.server.inject(Fault("files.list", "stall"))  # until the one that lists is gone
         searches = [asyncio.ensure_future(at.find(each)) for each in lost]
-        await asyncio.sleep(0.1)
+        await until(lambda: at.server.calls.get("files.list"))
         searches[0].cancel()
         verdicts = await asyncio.gather(*searches, return_exceptions=True)
         assert isinstance(verdicts[0], asyncio.CancelledError)
@@ -225,8 +228,7 @@ async def test_a_file_of_a_request_that_is_still_on_its_way_is_not_taken() -> No
         lost = await at.lose(b"same", NOT_MADE)
         at.server.inject(Fault("files.create", "stall", "done", seconds=0.3))
         sending = asyncio.ensure_future(at.send(b"same"))
-        while not at.server.files:
-            await asyncio.sleep(0.01)
+        await until(lambda: at.server.files)
         assert await at.find(lost) == NotThere()
         answered = await sending
         assert isinstance(answered, File)
@@ -237,8 +239,7 @@ async def test_a_file_that_is_deleted_meanwhile_is_not_there() -> None:
         lost = await at.lose(b"ours", MADE)
         at.server.inject(Fault("files.content", "stall", "before", seconds=1.0))
         search = asyncio.ensure_future(at.find(lost))
-        while not at.server.calls.get("files.content"):
-            await asyncio.sleep(0.01)
+        await until(lambda: at.server.calls.get("files.content"))
         await at.rival.send(api.delete_file(at.server.files[0].id))
         assert await search == NotThere()
 
