@@ -13,6 +13,7 @@
     303; 301, 302 on the same origin             maybe paid              ends
     any other redirect that is not followed      unpaid, failed          ends: the address is wrong
     400, 413, 415, 422 in the API's words        unpaid, refused         goes on
+    the same about `model`                       unpaid, failed          goes on
     400, 413, 415, 422 of something before it    unpaid, failed          goes on
     401, 402, 403, quota, a model not there      unpaid, failed          ends
     404, 405: no such route, no paid one before  unpaid, failed          ends: the address is wrong
@@ -21,7 +22,8 @@
     429, 503 that turn it away                   unpaid, tried again     goes on
 
 "The API's words" is a JSON error object with `message` and `type`. What a proxy before the API refuses, such as
-by its own limit, can be fixed there: it is sent by the next call.
+by its own limit, can be fixed there: it is sent by the next call. So is what names `model` as wrong: the account may
+get access to it. Where one edit after another ends in the same refusal, the run ends, too: `bulk/refused_alike.py`.
 """
 
 from __future__ import annotations
@@ -96,11 +98,16 @@ def is_fatal_for_run(error: Exception) -> bool:
     return isinstance(error, kinds) or is_out_of_credit or getattr(error, "code", None) == "model_not_found"
 
 
+def is_about_model(error: Exception) -> bool:
+    """Whether the server refuses the model, to which the account may get access."""
+    return isinstance(error, APIStatusError) and (error.param == "model" or error.code == "model_not_found")
+
+
 def is_permanent_refusal(error: Exception) -> bool:
     """Whether the same edit would not be accepted later either."""
     if isinstance(error, InvalidEditError | ModerationBlockedError):
         return True
-    if is_fatal_for_run(error):  # no fault of the edit
+    if is_fatal_for_run(error) or is_about_model(error):  # no fault of the edit
         return False
     return isinstance(error, APIStatusError) and error.status_code in _STANDING_REFUSALS and is_own(error.body)
 

@@ -333,7 +333,7 @@ class ImageEditor:
                 policy, target, known, limits, pricing, check=check, in_batches=batch, edits=edits
             )
             costs = PlannedCosts(pricing, today())
-            builder = PlanBuilder(limits.allowed, costs, limits.room, in_batches=batch)
+            builder = PlanBuilder(limits.allowed, costs, limits.room, in_batches=batch, redo=policy.looked_for)
             async with aclosing(tasks.walk(edits)) as all_, aclosing(intake.in_turn(all_)) as source:
                 async for edit in source:
                     if isinstance(edit, EndedPage):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from asyncsdk.images.result import EditResult
 
 Status = Literal["done", "failed", "refused", "uncertain", "skipped", "batched"]
+
+
+# of requests, and the time: as servers and gateways write them into a message
+_LONGER_WORD = re.compile(r"[\w.:+-]{12,}")
 
 
 def _texts(values: Iterable[object]) -> tuple[str, ...]:
@@ -95,6 +100,12 @@ class EditOutcome:
     def is_gone(self) -> bool:
         """Whether an earlier run paid for it and saved it, and a picture of it is not there any more."""
         return self.status == "skipped" and self.problem is not None and self.problem.type == "SaveError"
+
+
+def words_of(problem: Problem) -> str:
+    """The message of a problem, without what differs from one request to the next that met the same."""
+    words = problem.message.replace(problem.request_id, "") if problem.request_id else problem.message
+    return _LONGER_WORD.sub(lambda word: "" if any(map(str.isdigit, word[0])) else word[0], words)
 
 
 def shortfall(result: EditResult) -> Problem | None:

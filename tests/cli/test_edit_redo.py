@@ -59,6 +59,41 @@ def test_a_run_of_the_redo_alone_that_names_no_row_has_failed(
     assert "--redo names 1 id that no row has: c" in ran.err
 
 
+@pytest.mark.parametrize(("only", "code"), [((), 0), (("--only", "redo"), 1)])
+def test_a_dry_run_names_the_ids_that_no_row_has_and_ends_as_a_run_does(
+    run: Run, server: LocalServer, only: Sequence[str], code: int
+) -> None:
+    photo(Path("a.png"), (16, 16))
+    assert run(*COMMAND).code == 0
+    Path("rejects.jsonl").write_text('{"id": "b"}\n{"id": "c"}\n')
+    command = (*COMMAND, "--redo", "rejects.jsonl", *only)
+    dry = run(*command, "--dry-run")
+    assert dry.code == code == run(*command).code
+    assert "\n--redo names 2 ids that no row has: b, c\n" in dry.out
+    record = run(*command, "--dry-run", "--json").records[-1]
+    assert record["unknown_in_redo"] == ["b", "c"]
+    Path("rejects.jsonl").write_text('{"id": "a"}\n{"id": "c"}\n')
+    dry = run(*command, "--dry-run")
+    assert (dry.code, "--redo names 1 id that no row has: c" in dry.out) == (0, True)
+    assert server.edits.edits == 1
+
+
+def test_a_dry_run_of_one_status_does_not_say_that_no_row_has_the_others(run: Run) -> None:
+    photo(Path("a.png"), (16, 16))
+    assert run(*COMMAND).code == 0
+    Path("rejects.jsonl").write_text('{"id": "a"}\n')
+    dry = run(*COMMAND, "--redo", "rejects.jsonl", "--only", "failed", "--dry-run")
+    assert (dry.code, "that no row has" in dry.out + dry.err) == (0, False)
+
+
+def test_a_dry_run_knows_rows_without_a_name_by_their_lines(run: Run) -> None:
+    photo(Path("a.png"), (16, 16))
+    Path("jobs.csv").write_text("image\na.png\na.png\n")
+    Path("rejects.jsonl").write_text('{"id": "3"}\n{"id": "4"}\n')
+    dry = run("edit-many", "jobs.csv", "--prompt", "x", "--out", "out", "--redo", "rejects.jsonl", "--dry-run")
+    assert "--redo names 1 id that no row has: 4\n" in dry.out
+
+
 def test_a_run_of_one_status_does_not_say_that_no_row_has_the_others(run: Run, server: LocalServer) -> None:
     photo(Path("a.png"), (16, 16))
     assert run(*COMMAND).code == 0

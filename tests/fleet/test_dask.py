@@ -16,7 +16,16 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from asyncsdk import Client, ConfigurationError, ImageEdit, ImageEditor, LedgerError, LimitReachedError, PostgresLedger
+from asyncsdk import (
+    Client,
+    ConfigurationError,
+    EditError,
+    ImageEdit,
+    ImageEditor,
+    LedgerError,
+    LimitReachedError,
+    PostgresLedger,
+)
 from asyncsdk.images.outcome import EditOutcome
 from asyncsdk.postgres.lease import LeaseTerms
 from asyncsdk.server import LocalServer
@@ -108,6 +117,21 @@ async def test_max_edits_holds_over_all_workers_and_a_client_of_dask_is_taken_to
             assert server.edits.edits == 17
     finally:
         await asyncio.to_thread(client.close)
+
+
+async def test_what_the_server_refuses_in_every_edit_stops_each_worker_and_the_driver_says_why(
+    cluster: DaskCluster, database_url: str, picture: Path, tmp_path: Path
+) -> None:
+    to: Any = (tmp_path / "out", database_url, cluster.address)
+    async with LocalServer() as server:
+        refused = [evolve(edit, quality="best") for edit in edits_of(picture, 60)]
+        with pytest.raises(EditError, match=r"(?s)tcp://.*: 10 edits in a row .*Change `quality`") as caught:
+            await driven(server, refused, *to)
+        assert not caught.value.resumable
+        assert 10 <= server.calls["edit"] < 2 * (10 + 2)
+        outcomes = await driven(server, [evolve(edit, quality="low") for edit in refused], *to)
+        assert {outcome.status for outcome in outcomes} == {"done"}
+        assert server.edits.edits == 60
 
 
 async def test_a_table_of_prices_travels_and_all_workers_count_by_it(

@@ -36,6 +36,7 @@ from asyncsdk.server import Fault, LocalServer
 from asyncsdk.uploads.journal.postgres import PostgresJournal
 from asyncsdk.version import __version__
 from tests.postgres.server import PostgresServer
+from tests.stories.edits import until
 from tests.stories.pictures import png
 
 MODEL = "gpt-image-2"
@@ -355,6 +356,27 @@ async def test_a_run_that_halts_in_the_middle_of_a_page_gives_what_was_in_flight
             await anext(outcomes)
     assert sorted(found[8:]) == ["Row 7", "Row 8", "Row 9"]
     assert (outcomes.counts.total(), outcomes.abandoned) == (11, ())
+
+
+async def test_what_the_server_refuses_in_every_edit_stops_each_copy_and_changed_all_are_sent(
+    fleet: Fleet, server: LocalServer
+) -> None:
+    async def refused(number: int) -> int:
+        edits, ledger = [job(each, quality="best") for each in range(60)], as_another(fleet.url, number)
+        async with fleet.editor.edit_many(edits, out=fleet.out, ledger=ledger, concurrency=2) as outcomes:
+            await until(outcomes, EditError, match="10 edits in a row were refused in the same way")
+        return outcomes.counts["refused"]
+
+    await asyncio.gather(refused(1), refused(2))
+    assert 20 <= server.calls["edit"] < 20 + 4
+    shown = await PostgresLedger(fleet.url).show()
+    assert shown is not None
+    assert (shown["states"]["refused"], shown["workers"]) == (server.calls["edit"], [])
+    same = [job(each, quality="best") for each in range(20)]
+    assert statuses(await run(fleet.editor, same, out=fleet.out, ledger=fleet.url)) == {"refused"}
+    changed = [job(each, quality="low") for each in range(60)]
+    assert statuses(await run(fleet.editor, changed, out=fleet.out, ledger=fleet.url)) == {"done"}
+    assert server.edits.edits == 60
 
 
 async def test_a_page_has_what_ended_and_what_is_sent(fleet: Fleet, server: LocalServer) -> None:

@@ -115,7 +115,11 @@ class DryRun:
             record=_record(plan, forecast),
             name=None,
         )
-        return Exit.SOME_FAILED if forecast.problems.counts.total() else Exit.DONE
+        if forecast.problems.counts.total():
+            return Exit.SOME_FAILED
+        redo = set(self.request["redo"])
+        names_none = self._only == "redo" and bool(redo) and redo == set(plan.unknown_in_redo)
+        return Exit.FAILED if names_none else Exit.DONE
 
     async def _holder(self) -> Owner | None:
         from asyncsdk.images.ledger.file import holder_of

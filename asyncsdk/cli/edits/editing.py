@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field
 
 from asyncsdk.cli import units
-from asyncsdk.cli.edits.advice import stopping_workers
+from asyncsdk.cli.edits.advice import access_advice, stopping_workers
 from asyncsdk.cli.edits.arguments import begin, limits_of
 from asyncsdk.cli.edits.batches import seconds_left
 from asyncsdk.cli.edits.batches import stopping as stopping_batches
-from asyncsdk.cli.edits.messages import cut_off, recovered, still_there, stopping, summary
+from asyncsdk.cli.edits.messages import cut_off, recovered, still_there, stopping, summary, unknown_in_redo
 from asyncsdk.cli.edits.moment import Moment
 from asyncsdk.cli.edits.options import RunOptions
 from asyncsdk.cli.edits.typed import as_typed
@@ -102,6 +102,7 @@ class BulkEditing:
                     complain(recovered(self._outcomes.recovered, str(self.place)))
                 for damage in self._outcomes.damage:
                     complain(f"warning: {damage}: ignored; what it recorded may be paid again")
+                self.report.is_stopping = self._is_stopping
                 self.stop.patience = LEAVE_SECONDS
                 self.stop.gently(self._wind_down)
                 self.stop.at_the_end(self._report_cut_off)
@@ -127,6 +128,10 @@ class BulkEditing:
                 self._is_over = self.stop.signum is None
         except (AsyncSDKError, OSError) as error:  # what stops a run: reported last, and its exit code
             self._reason = error
+
+    def _is_stopping(self) -> bool:
+        """Whether the run ends soon; batches that a limit is reached with may take hours yet."""
+        return self._outcomes is not None and self._outcomes.stopping and self._outcomes.limit_reached is None
 
     def _wind_down(self) -> None:
         """The first signal: nothing new is sent."""
@@ -159,6 +164,7 @@ class BulkEditing:
         if self.stop.signum is not None:
             self.queue.hurry()
         await self.queue.empty()
+        self.report.say_rest(self._reason)
         details = await self._save_left()
         await self._write_page()
         if not self._is_over and self._reason is None:
@@ -181,7 +187,7 @@ class BulkEditing:
             complain(still_there(self.place.records, self._earlier))
         unknown = self.report.unknown(only=self.run.only) if self._is_over else []
         if unknown:
-            complain(f"--redo names {units.counted(len(unknown), 'id')} that no row has: {', '.join(unknown[:3])}")
+            complain(unknown_in_redo(unknown))
         if kept := len(self.report.kept.intersection(self.request["redo"])):
             complain(
                 f"{units.counted(kept, 'edit')} named in {self.run.redo} {were(kept)} done since that was saved, and "
@@ -295,7 +301,10 @@ def why_it_stopped(reason: Exception) -> str:
     if isinstance(reason, SaveError) and reason.code == NOT_DELIVERED:  # as above
         cause = str(reason.__cause__).removesuffix(".")
         return f"pictures that are paid could not be put in the bucket ({cause}). Nothing more was sent."
-    return str(reason) if isinstance(reason, APIError) else as_typed(str(reason))
+    if not isinstance(reason, APIError):
+        return as_typed(str(reason))
+    advice = access_advice(reason)
+    return f"{reason}\n  {advice}" if advice else str(reason)
 
 
 def without_advice(message: str) -> str:

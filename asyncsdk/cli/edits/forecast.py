@@ -9,7 +9,7 @@ from attrs import field, frozen
 
 from asyncsdk.cli import units
 from asyncsdk.cli.edits.costs import at_half, cost_lines
-from asyncsdk.cli.edits.messages import MOST_NAMED, Summary, left_out_in_all, listed, replaced_since
+from asyncsdk.cli.edits.messages import MOST_NAMED, Summary, left_out_in_all, listed, replaced_since, unknown_in_redo
 from asyncsdk.cli.edits.moment import counted
 from asyncsdk.counts import are, were
 
@@ -136,6 +136,8 @@ def _remarks(plan: EditPlan, forecast: Forecast) -> list[str]:
         )
     if forecast.redoes and plan.with_other_fields and plan.named_in_redo < plan.sent:
         lines.append(f"--redo names {plan.named_in_redo:,} of these; to send only them: --only redo")
+    if unknown := unknown_in_redo(plan.unknown_in_redo):
+        lines.append(unknown)
     if plan.equal:
         lines.append(f"{plan.equal:,} {are(plan.equal)} equal to another: each is sent and paid.")
     for why, count in forecast.unbatchable.items():

@@ -109,6 +109,11 @@ def overriding(path: object, names: Sequence[str]) -> str:
     return f"note: {path} has its own {own}; {typed} {'is' if len(names) == 1 else 'are'} for rows without one"
 
 
+def unknown_in_redo(names: Sequence[str]) -> str:
+    """`--redo names 4 ids that no row has: b, c, d`; '' if there are none."""
+    return f"--redo names {units.counted(len(names), 'id')} that no row has: {', '.join(names[:3])}" if names else ""
+
+
 def about_scripts(files: Iterable[str | PurePath]) -> str:
     """What to do with an SVG among `files`; '' if there is none."""
     svg = next((file for file in files if PurePath(file).suffix.lower() == ".svg"), None)

@@ -33,7 +33,10 @@ from asyncsdk.cli.edits.typed import without_calls
 from asyncsdk.cli.gallery import GalleryItem, gallery_item
 from asyncsdk.cli.left_out import LeftOut, ignored
 from asyncsdk.cli.output import Out, complain, stdout_is_terminal
-from asyncsdk.images.outcome import EditOutcome, Problem
+from asyncsdk.images.billing import problem_of
+from asyncsdk.images.bulk.lifecycle import ends_run
+from asyncsdk.images.bulk.policy import named_in
+from asyncsdk.images.outcome import EditOutcome, Problem, words_of
 
 _BYTES = "surrogateescape"  # what is not text stays as it is
 _FILES = re.compile(rb'"files"|\\u00[67]')  # other programs may write a letter of it as a number
@@ -44,7 +47,8 @@ class Report:
     """`left` are the job lines of edits that did not succeed; `items` are for the gallery, if one `is_wanted`.
 
     Of the ids that are `watched` it collects those that were `reported`, and those `kept` from an earlier run.
-    `leftovers` are what earlier runs left. `aside` is called before a line is written where progress may be drawn.
+    `unsaid` are edits with errors that ended the run. `leftovers` are what earlier runs left. `aside` is called before
+    a line is written where progress may be drawn, and `is_stopping` tells whether something ends the run.
     """
 
     out: Out
@@ -52,11 +56,13 @@ class Report:
     watched: Collection[str] = frozenset()
     leftovers: Leftovers = field(factory=Leftovers)
     aside: Callable[[], None] = lambda: None
+    is_stopping: Callable[[], bool] = lambda: False
     tally: Summary = field(factory=Summary, init=False)
     reported: set[str] = field(factory=set, init=False)
     kept: set[str] = field(factory=set, init=False)
     left: list[dict[str, Any]] = field(factory=list, init=False)
     items: list[GalleryItem] = field(factory=list, init=False)
+    unsaid: list[EditOutcome] = field(factory=list, init=False)
     warned_of_scripts: bool = field(default=False, init=False)
 
     def add_bad(self, rows: Rows, *, only: str | None = None) -> None:
@@ -82,9 +88,9 @@ class Report:
     def add(self, outcome: EditOutcome) -> None:
         """Report an edit that ended."""
         if outcome.problem is not None:  # also of an earlier run, whose memory is lost
-            outcome = evolve(outcome, problem=evolve(outcome.problem, message=without_calls(outcome.problem.message)))
+            outcome = evolve(outcome, problem=_in_commands(outcome.problem))
         outcome = self.leftovers.recalled(outcome, is_there=os.path.exists)
-        name = _watched_name(outcome, self.watched) if self.watched else None
+        name = named_in(self.watched, outcome.edit, outcome.id)
         if name is not None:
             self.reported.add(name)
         if name is not None and outcome.status == "skipped":
@@ -102,9 +108,30 @@ class Report:
         elif outcome.status in {"done", "skipped"} and not outcome.is_gone:
             self._show(outcome)
             self._warn_of_scripts(outcome)
+        elif self._ends_run(outcome):
+            self.left.append(left_of(outcome))
+            self.out.record(record_of(outcome))
+            self.unsaid.append(outcome)
         else:
             self.left.append(left_of(outcome))
             self._complain(line_of(outcome), record_of(outcome))
+
+    def say_rest(self, reason: Exception | None) -> None:
+        """Report the edits whose errors ended the run, but for those with the `reason`, which is said once, at the end.
+
+        Each edit that was in flight meets it.
+        """
+        known = None if reason is None else _kind_of(_in_commands(problem_of(reason)))
+        for outcome in self.unsaid:
+            if outcome.problem is None or _kind_of(outcome.problem) != known:
+                self.aside()
+                complain(line_of(outcome))
+        self.unsaid.clear()
+
+    def _ends_run(self, outcome: EditOutcome) -> bool:
+        if outcome.status != "failed" or outcome.error is None or not self.is_stopping():
+            return False
+        return ends_run(outcome.error, answered=self.tally.counts["done"] > 0)
 
     def unknown(self, *, only: str | None) -> list[str]:
         """The `watched` ids that no row has, once all have ended; a run `only` of one status can't know them."""
@@ -148,11 +175,13 @@ class Report:
         complain(line)
 
 
-def _watched_name(outcome: EditOutcome, watched: Collection[str]) -> str | None:
-    """Which of the ids an edit is: of one without a name that is also its line, as which an earlier run saved it."""
-    is_nameless = not outcome.edit.id and not outcome.edit.name
-    names = [outcome.id, *([str(outcome.edit.line)] if is_nameless else [])]
-    return next((name for name in names if name in watched), None)
+def _in_commands(problem: Problem) -> Problem:
+    return evolve(problem, message=without_calls(problem.message))
+
+
+def _kind_of(problem: Problem) -> tuple[str, str]:
+    """What two problems have in common that are one and the same."""
+    return problem.type, words_of(problem)
 
 
 def _saved_at(outcome: EditOutcome) -> float | None:

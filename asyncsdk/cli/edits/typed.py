@@ -17,6 +17,7 @@ _CALLS = re.compile(
 )
 _COMMANDS = {
     "he same call": "he same command",
+    "with only=['refused'] it": "with --only refused it",
     "edit_many sends it.": "The same command without --batch sends it.",
 }
 _ARGUMENT = re.compile(r"(?<![\w?&-])([a-z][a-z_]*)=('[^']*'|[\w-][^\s,;:()]*(?<!\.))")

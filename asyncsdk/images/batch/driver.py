@@ -249,10 +249,10 @@ class BatchDriver:
         try:
             references = await self.call.sender.references(prepared.loaded)
         except APIError as error:
-            await self.call.turn_away(prepared, _unpaid(prepared, error))
             self._in_vain += 1
             if is_fatal_for_run(error) or is_unreachable(error) or self._in_vain >= MOST_IN_VAIN:
                 self.call.halt(error)
+            await self.call.turn_away(prepared, _unpaid(prepared, error))
             return None
         self._in_vain = 0
         return evolve(prepared, loaded=LoadedEdit(edit=prepared.loaded.edit, images=())), references
@@ -311,11 +311,11 @@ class BatchDriver:
             self._put_aside(part.rows)
             await call.report(rows - {row.item for row in part.rows})
         except APIError as error:
+            if is_fatal_for_run(error) or is_unreachable(error):
+                call.halt(error)
             for row in part.rows:
                 prepared = call.edits.pop(row.item)
                 await call.turn_away(prepared, _unpaid(prepared, error))
-            if is_fatal_for_run(error) or is_unreachable(error):
-                call.halt(error)
         finally:
             call.progress.pop("", None)
         if created is not None:

@@ -8,6 +8,7 @@
     2xx without one, or what can't be read           maybe paid               uncertain
     {"error": …} in a 2xx                            as the status it names
     400, 413, 415, 422 in the API's words            unpaid                   refused
+    the same about `model`                           unpaid                   failed
     any other 4xx, but for 408 and 409               unpaid                   failed
     408, 409                                         maybe paid               uncertain
     429, 5xx, no response                            assumed unpaid           failed, and sent again

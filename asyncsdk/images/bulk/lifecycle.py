@@ -104,6 +104,11 @@ class EditLifecycle:
 
         `answered`: an edit of this run was done before, so that the address is right.
         """
-        if is_fatal_for_run(error) or is_unreachable(error) or (is_no_endpoint(error) and not answered):
+        if ends_run(error, answered=answered):
             return error
         return self.lost if on_uncertain == "stop" else None
+
+
+def ends_run(error: Exception, *, answered: bool) -> bool:
+    """Whether the first edit that ends with `error` ends the run. `answered` as for `reason_to_stop`."""
+    return is_fatal_for_run(error) or is_unreachable(error) or (is_no_endpoint(error) and not answered)

@@ -31,7 +31,8 @@ class Outcomes:
 
     What stops a whole run is raised once every edit in flight has ended and was given: 401, 403, quota, no connection,
     a disk or directory that takes no pictures, a ledger that is gone, a limit that you set, three paid responses in a
-    row without a picture or that your `save` could not keep, an error of the iterable.
+    row without a picture or that your `save` could not keep, ten edits in a row that may be paid, or that were refused
+    in the same way and not for their pictures, an error of the iterable.
 
     Attributes:
         counts: How many edits have ended so far, by status.
@@ -47,6 +48,7 @@ class Outcomes:
         recovered: The URLs of pictures of earlier runs that waited for the way to their bucket, and are there now.
         whole: How far all copies of this run are together, a few seconds ago; None before that is known, and with a
             ledger that is not in a database. It is read only while it is asked for.
+        stopping: Whether this process sends nothing new: `stop` was called, or something stops the run.
         limit_reached: Which limit that you set is reached, in words; None while none is.
         rate: The rate limit in input images a minute, given or learned; None while there is none.
         rate_limit_wait: Seconds until the rate limit lets the next image be sent; 0.0 for now.
@@ -163,6 +165,11 @@ class Outcomes:
         """How far all copies of this run are together, a few seconds ago; None where that is not known."""
         watch = None if self._run.ledger is None else self._run.ledger.whole
         return None if watch is None else watch.look()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether this process sends nothing new: `stop` was called, or something stops the run."""
+        return self._run.stopping
 
     @property
     def limit_reached(self) -> str | None:

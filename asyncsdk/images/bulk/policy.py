@@ -101,6 +101,11 @@ class Policy:
         """Whether an edit of this status is within this run's `only` filter."""
         return self.only is None or status in self.only or (is_in_redo and "redo" in self.only)
 
+    @property
+    def looked_for(self) -> frozenset[str]:
+        """The ids in `redo` that a run can find: where it is `only` about others, edits may have them unseen."""
+        return self.redo if self.only is None or "redo" in self.only else frozenset()
+
     def _may_ask(self, state: ItemState, now: float | None) -> bool:
         """Whether the server surely knows an uncertain edit by its key."""
         if self.now is None or not same_header(state.header, self.header):
@@ -113,6 +118,15 @@ def status_of_state(state: ItemState | None) -> EditStatus:
     if state is None:
         return "new"
     return "uncertain" if state.status == "sent" else state.status
+
+
+def named_in(names: Collection[str], edit: ImageEdit, edit_id: str) -> str | None:
+    """Which of the `names` an edit has: its id, or its line if it has no name, as which an earlier run saved it."""
+    if not names:
+        return None
+    is_nameless = not edit.id and not edit.name
+    its_own = [edit_id, *([str(edit.line)] if is_nameless else [])]
+    return next((name for name in its_own if name in names), None)
 
 
 def cost_limit(dollars: float | None) -> int | None:

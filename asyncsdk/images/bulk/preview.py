@@ -9,6 +9,7 @@ from asyncsdk.errors import InvalidEditError
 from asyncsdk.images.batch.requests import require_batchable
 from asyncsdk.images.bulk.ended import EndedPage
 from asyncsdk.images.bulk.intake import PreparedEdit, unsent
+from asyncsdk.images.bulk.policy import named_in
 from asyncsdk.images.costs.money import CostRange
 from asyncsdk.images.costs.planned import PlannedCosts, PricesRead
 from asyncsdk.images.outcome import EditOutcome
@@ -43,6 +44,7 @@ class EditPlan:
         unpriced: How many of what would be sent have a model whose price is not known, or an output that has none.
         unpriced_models: The names of these models; "" for one that is left to the server.
         prices: When the prices were read, and a warning if that is long ago.
+        unknown_in_redo: The ids in `redo` that no edit has; none where `only` leaves out edits that may have them.
     """
 
     to_send: int
@@ -66,6 +68,7 @@ class EditPlan:
     unpriced: int = 0
     unpriced_models: tuple[str, ...] = ()
     prices: PricesRead | None = None
+    unknown_in_redo: tuple[str, ...] = ()
 
     @property
     def sent(self) -> int:
@@ -77,13 +80,15 @@ class EditPlan:
 class PlanBuilder:
     """Counts prepared edits, of which at most `allowed` would be sent, for at most `room` billionths of a dollar.
 
-    `in_batches`: that is where they go.
+    `in_batches`: that is where they go. Of the ids in `redo` those are collected that an edit has.
     """
 
     allowed: int | None = None
     costs: PlannedCosts | None = None
     room: int | None = None
     in_batches: bool = False
+    redo: frozenset[str] = frozenset()
+    _known: set[str] = field(factory=set)
     _reserved: int = 0
     _is_full: bool = False
     _sent: int = 0
@@ -100,6 +105,8 @@ class PlanBuilder:
 
     def count(self, prepared: PreparedEdit | EditOutcome | None) -> None:
         """Add one edit; None is outside the run's filter."""
+        if prepared is not None and (name := named_in(self.redo, prepared.edit, prepared.id)) is not None:
+            self._known.add(name)
         if self.in_batches and isinstance(prepared, PreparedEdit):
             prepared = _batchable(prepared)
         if isinstance(prepared, PreparedEdit):
@@ -158,6 +165,7 @@ class PlanBuilder:
             named_in_redo=self._named_in_redo,
             replaced=self._replaced,
             batched=self._earlier["batched"],
+            unknown_in_redo=tuple(sorted(self.redo - self._known)),
             **({} if self.costs is None else self.costs.fields()),
         )
 

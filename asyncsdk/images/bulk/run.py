@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol
+from weakref import WeakSet
 
 import anyio
 from attrs import define, field
@@ -26,8 +27,10 @@ from asyncsdk.images.bulk.intake import EditIntake
 from asyncsdk.images.bulk.lifecycle import EditLifecycle
 from asyncsdk.images.bulk.model_ends import ModelEnds
 from asyncsdk.images.bulk.policy import Limits, OnUncertain
+from asyncsdk.images.bulk.refused_alike import MOST_REFUSED_ALIKE, RefusedAlike
 from asyncsdk.images.costs.money import shown
 from asyncsdk.images.costs.pricing import Pricing
+from asyncsdk.images.edit import ImageEdit
 from asyncsdk.images.ledger import Ledger
 from asyncsdk.images.outcome import EditOutcome
 from asyncsdk.limiter import Limiter
@@ -98,6 +101,8 @@ class BulkRun:
     _unusable: list[Exception | None] = field(factory=list, init=False)  # in a row
     _not_handed_on: int = field(default=0, init=False)  # in a row
     _in_doubt: int = field(default=0, init=False)  # in a row
+    _refused: RefusedAlike = field(factory=RefusedAlike, init=False)
+    _before_refused: WeakSet[Worker] = field(factory=WeakSet, init=False)  # under way when the row of those began
 
     @property
     def on_uncertain(self) -> OnUncertain:
@@ -150,6 +155,7 @@ class BulkRun:
     def count_response(self, error: Exception | None, *, is_usable: bool) -> None:
         """Count a response that is paid: several in a row without an image that can be used stop the run."""
         self._unusable, self._in_doubt = [] if is_usable else [*self._unusable, error], 0
+        self._refused.note_paid()
         if len(self._unusable) >= MOST_IN_VAIN:
             self.halt(EditError(_unusable(self._unusable)))
 
@@ -194,6 +200,18 @@ class BulkRun:
                 "with the others."
             )
             reason.resumable = True
+            self.halt(reason)
+
+    def count_refusal(self, error: Exception, edit: ImageEdit) -> None:
+        """Count an `edit` that ended unpaid: several in a row that were refused in the same way stop the run.
+
+        Those that are under way when the first of them ends may yet be paid: they are awaited, if not for long.
+        """
+        if self._refused.note(error, edit):
+            self._before_refused = WeakSet(worker for worker in self.workers if worker.lifecycle.is_under_way)
+        is_long = self._refused.count >= MOST_REFUSED_ALIKE * self.concurrency
+        reason = self._refused.reason()
+        if reason is not None and (is_long or self._before_refused.isdisjoint(self.workers)):
             self.halt(reason)
 
     async def make_room(self, most: int | None) -> None:

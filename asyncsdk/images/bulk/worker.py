@@ -251,6 +251,8 @@ class EditWorker:
         outcome = await self._end(failure)
         self.run.count_unusable(error, outcome.error)
         self.run.count_doubt(error)
+        if failure is error:  # else an earlier attempt may be paid
+            self.run.count_refusal(error, self.prepared.edit)
         reason = self.lifecycle.reason_to_stop(error, self.run.on_uncertain, answered=self.run.answered)
         if reason is not None:
             self.run.halt(outcome.error or reason if reason is failure else reason)

@@ -218,8 +218,10 @@ class LedgerIndex:
         if sent is not None and (was_sent or sent.batch is not None):
             n, source, batch, attempt = sent.n, sent.source, sent.batch, sent.attempt
         else:
-            n, source, batch = int(fields.get("n", 1)), fields.get("source"), fields.get("batch")
-            attempt = int(fields.get("try", 0))
+            # of one that was released first, what is known of it stays
+            known_n, known_source = (1, None) if sent is None else (sent.n, sent.source)
+            n, source = int(fields.get("n", known_n)), fields.get("source", known_source)
+            batch, attempt = fields.get("batch"), int(fields.get("try", 0))
         self._edits += is_paid - was_sent
         tokens = (usage.total_tokens or 0) if usage else 0
         self._tokens += tokens
