@@ -66,7 +66,7 @@ async def test_the_same_call_goes_on_with_the_others_and_sends_what_was_refused_
     "refusal",
     [
         refusing(param="model", code="invalid_value", message="Value must be 'dall-e-2'."),
-        refusing(404, code="DeploymentNotFound", message="The API deployment does not exist."),
+        refusing(404, param="background", message="Not offered in this region."),
     ],
 )
 async def test_once_the_account_has_access_the_same_call_sends_all(
