@@ -72,7 +72,7 @@ def test_a_stopped_upload_tells_how_far_it_came_until_when_it_keeps_and_what_is_
         ),
         (
             {"bytes_done": 0},
-            "stopped before any part of it was confirmed: nothing was kept. The same command starts from the beginning",
+            "stopped before any part of it was confirmed. The same command sends all of it, and makes no second file.",
         ),
         ({"rate": 0.0}, "The same command goes on: 1.9 GB."),
         ({"bytes_done": 5 * GB}, "everything is sent, and only has to be completed."),
@@ -109,12 +109,19 @@ def failed(error: errors.AsyncSDKError, shown: Progress | None) -> str:
     return messages.failed("a/train.jsonl", error, now=NOW)
 
 
+def asks_to_wait(seconds: float) -> errors.RateLimitError:
+    error = errors.RateLimitError("slower", status_code=429)
+    error.retry_after = seconds
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
         (errors.APIConnectionError("reset"), "no connection"),
         (errors.APITimeoutError("slow"), "no response"),
         (errors.RateLimitError("slower", status_code=429), "too many requests for now (429)"),
+        (asks_to_wait(299.2), "too many requests for now (429), and the server asks to wait 300 s"),
         (errors.InternalServerError("oops", status_code=503), "the server failed (503)"),
     ],
 )

@@ -192,7 +192,10 @@ def test_a_failure_half_way_keeps_what_was_sent_and_the_same_command_sends_the_r
     server.inject(Fault("part", "answer", status=429, nth=3, headers={"Retry-After": "86400"}))
     stopped = run(*command)
     assert stopped.code == 75
-    assert "train.jsonl: stopped at 2.1 of 3.1 MB, too many requests for now (429). What is sent is kept" in stopped.err
+    assert (
+        "train.jsonl: stopped at 2.1 of 3.1 MB, too many requests for now (429), and the server asks to wait 86400 s. "
+        "What is sent is kept"
+    ) in stopped.err
     assert "The same command goes on: 1.0 MB" in stopped.err
     [told] = stopped.records
     assert (told["bytes_sent"], told["error"]["type"], told["error"]["resumable"]) == (2 * MIB, "RateLimitError", True)

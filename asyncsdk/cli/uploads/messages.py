@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 
 from asyncsdk.cli import units
+from asyncsdk.error_details import whole
 from asyncsdk.errors import (
     APIConnectionError,
     APIError,
@@ -302,8 +303,8 @@ def stopped(
     if progress.upload_id is None:
         return f"{name}: stopped before anything was sent{why}. The same command starts it."
     if not progress.bytes_done:
-        again = instead or "The same command starts from the beginning, and makes no second file."
-        return f"{name}: stopped before any part of it was confirmed{why}: nothing was kept. {again}"
+        again = instead or "The same command sends all of it, and makes no second file."
+        return f"{name}: stopped before any part of it was confirmed{why}. {again}"
     place = f"{name}: stopped at {units.part_of(progress.bytes_done, progress.bytes_total)}{why}."
     left = (progress.expires_at or now + 1) - now
     if left <= 0:
@@ -331,4 +332,6 @@ def _what_is_left(progress: Progress, seconds_left: float) -> str:
 def _reason(error: BaseException) -> str | None:
     if not isinstance(error, AsyncSDKError) or not error.resumable:
         return None
-    return next((word(error) for kind, word in _REASONS if isinstance(error, kind)), None)
+    wait = getattr(error, "retry_after", None)
+    asked = f", and the server asks to wait {whole(wait)}" if wait else ""
+    return next((word(error) + asked for kind, word in _REASONS if isinstance(error, kind)), None)
