@@ -257,6 +257,12 @@ def test_where_nothing_was_sent_the_last_line_says_so() -> None:
         ("Pass credentials in the environment, or by remote_options=.", "Pass credentials in the environment."),
         ("set A=true, or remote_options={'client_options': {'allow_http': True}}. Nothing", "set A=true. Nothing"),
         ("Write them into the URL, or pass them by remote_options= as a header.", "Write them into the URL."),
+        ("If so, resume=False (--no-resume) leaves them behind.", "If so, --no-resume leaves them behind."),
+        ('with if_uploaded="again" (--if-uploaded again).', "with --if-uploaded again."),
+        ("with concurrency=1 (--concurrency 1).", "with --concurrency 1."),
+        ("a call with another key= (--key NAME) sends yours", "a call with another --key NAME sends yours"),
+        ("by one request: method='files' (--method files).", "by one request: --method files."),
+        ("ftp://h/a?resume=1 (--x) and n=2 (see below)", "ftp://h/a?resume=1 (--x) and n=2 (see below)"),
     ],
 )
 def test_what_the_library_says_is_said_with_options_and_commands(message: str, typed: str) -> None:

@@ -263,6 +263,17 @@ def test_where_the_same_command_would_not_go_on_it_is_not_promised(
     assert "goes on: " not in ran.err
 
 
+def test_the_advice_on_a_refused_complete_names_the_option_alone(
+    run: Run, server: LocalServer, make_file: MakeFile
+) -> None:
+    make_file()
+    server.inject(Fault("complete", "answer", "before", status=400))
+    ran = run("upload", "train.jsonl", "--purpose", "batch")
+    assert ran.code == 1
+    assert "If complete is refused again, --no-resume leaves them behind and sends the file again." in ran.err
+    assert "resume=" not in ran.err
+
+
 def test_where_no_home_can_be_written_it_is_sent_with_one_warning_and_no_promise(
     run: Run, server: LocalServer, make_file: MakeFile, environment: pytest.MonkeyPatch
 ) -> None:

@@ -35,9 +35,10 @@ OPTIONS = (
 )
 _OPTION = re.compile(rf"(?<![\w-])({OPTIONS}) must\b")
 _IN_ORDER = "--concurrency 1 --part-size 8MiB --no-resume"
+_THREE_ARGUMENTS = f"concurrency=1, part_size=8 MiB and resume=False ({_IN_ORDER})"
+_ARGUMENT = re.compile(r"""(?<![\w?&-])[a-z][a-z_]*=(?:'[^']*'|"[^"]*"|\w*) \((--[^(),]*)\)""")  # and the option for it
 _REMOTE_OPTIONS = re.compile(r", or (?:\w+ )*remote_options=(?:\{.*?\}\}| as a header)?")  # which no option is
 _CALLS = (
-    ("concurrency=1, part_size=8 MiB and resume=False (--concurrency 1 --part-size 8MiB --no-resume)", _IN_ORDER),
     ("cut it in two", "cut it with --split"),
     ("cut the file in two", "cut the file with --split"),
     ("the same call", "the same command"),
@@ -45,7 +46,6 @@ _CALLS = (
     ("call upload", "asyncsdk upload"),
     ("(journal=, --journal", "(--journal"),
     ("repeat the call", "repeat the command"),
-    ('if_uploaded="again" (--if-uploaded again)', "--if-uploaded again"),
     ("one request (method='files')", "one request (--method files)"),
     ("with method='uploads' or 'auto'", "with --method uploads or auto"),
     ("Raise limit_rate to", "Raise --limit-rate to"),
@@ -56,7 +56,6 @@ _CALLS = (
     ("Pass size= if", "Pass --size if"),
     ("Without size= it", "Without --size it"),
     ("method='files'", "--method files"),
-    ("if_uploaded='again' (--if-uploaded again)", "--if-uploaded again"),
 )
 MANY_FILES = 100
 _NOTHING = " Nothing was sent."
@@ -248,6 +247,7 @@ def small_files(sizes: Sequence[int], method: str, md5: str | None) -> str:
 
 def as_typed(message: str) -> str:
     """`message` of the library with options in place of arguments, and commands in place of calls."""
+    message = _ARGUMENT.sub(r"\1", message.replace(_THREE_ARGUMENTS, _IN_ORDER))
     for call, command in _CALLS:
         message = message.replace(call, command)
     message = _REMOTE_OPTIONS.sub("", message)
@@ -282,7 +282,7 @@ def _advice(error: BaseException, instead: str) -> str:
         return ""
     if "Nothing was sent." in str(error) and error.upload_id is None:
         return ""
-    return (instead or error.advice).replace("the call", "the command")
+    return as_typed((instead or error.advice).replace("the call", "the command"))
 
 
 def stopped(
