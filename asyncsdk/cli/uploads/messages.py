@@ -39,6 +39,7 @@ _THREE_ARGUMENTS = f"concurrency=1, part_size=8 MiB and resume=False ({_IN_ORDER
 _ARGUMENT = re.compile(r"""(?<![\w?&-])[a-z][a-z_]*=(?:'[^']*'|"[^"]*"|\w*) \((--[^(),]*)\)""")  # and the option for it
 _REMOTE_OPTIONS = re.compile(r", or (?:\w+ )*remote_options=(?:\{.*?\}\}| as a header)?")  # which no option is
 _CALLS = (
+    (" To send the files in it, give each to upload_many.", " `asyncsdk upload` takes directories."),
     ("cut it in two", "cut it with --split"),
     ("cut the file in two", "cut the file with --split"),
     ("the same call", "the same command"),
