@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -21,6 +22,16 @@ def shortened(text: str, longest: int = LONGEST_TEXT) -> str:
         return text
     note = f"… ({len(text):,} characters)"
     return text[: longest - len(note)] + note
+
+
+def with_wait(message: str, seconds: float) -> str:
+    """`message` of a refusal, and how many seconds the server asks to wait."""
+    return f"{message}{'' if message.endswith(('.', '!', '?')) else '.'} The server asks to wait {whole(seconds)}."
+
+
+def whole(seconds: float) -> str:
+    """`300 s`: rounded up, and short whatever a server asks for."""
+    return f"{math.ceil(seconds):.9g} s"
 
 
 def wrong_address(base_url: str) -> str:

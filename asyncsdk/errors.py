@@ -183,8 +183,8 @@ class APIStatusError(APIError):
         status_code, headers: The response's HTTP status and headers.
         type, code, param: The server's word for the kind of error, its code, and the field that is wrong.
         request_id: The server's name for the request.
-        body: The response's `error` object, else all of it. If longer than 8,192 characters: its `message`, `type`,
-            `code` and `param`, else its beginning.
+        body: The response's `error` object, else all of it. Above 8,192 characters: its four texts, or its beginning.
+        retry_after: Seconds that the server asked to wait, where it did (`Retry-After`, `retry-after-ms`).
     """
 
     def __init__(
@@ -194,8 +194,8 @@ class APIStatusError(APIError):
     ) -> None:  # fmt: skip
         super().__init__(message, request=request)
         self.status_code, self.type, self.code, self.param = status_code, type, code, param
-        self.request_id, self.body = request_id, body
-        self.headers: Mapping[str, str] = headers or {}
+        self.request_id, self.body, self.headers = request_id, body, headers or {}
+        self.retry_after: float | None = None
 
 
 class BadRequestError(APIStatusError):

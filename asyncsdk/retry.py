@@ -32,7 +32,7 @@ from asyncsdk.errors import (
 from asyncsdk.timing import DEFAULT_TIMING, Timing
 
 LONGEST_DELAY = 8.0
-LONGEST_RETRY_AFTER = 120.0  # a longer Retry-After is not waited for, unless the upload's deadline allows it
+LONGEST_RETRY_AFTER = 120.0  # a longer Retry-After is waited for only where an upload is kept for longer
 MAX_ATTEMPTS = 20
 _LIMIT, _REQUESTED = (re.compile(rf"{word}:? (\d[\d,]{{0,20}})") for word in ("Limit", "Requested"))
 
@@ -131,9 +131,10 @@ class Retry:
     """What the requests of one call, upload or run share.
 
     `max_retries` counts per request and starts again at 0 when the whole progresses; `budget` is how many
-    retries all of them may make without progress. Nothing waits beyond `deadline` (the server's unix
-    time). With `wait_out_outages`, once the server has answered, times without any connection are
-    waited out until then, and use nothing up.
+    retries all of them may make without progress. Nothing waits beyond `deadline` (the server's unix time).
+    `kept_until` is when the server drops what the call is about, by a time that is not sure enough for a deadline:
+    without one, a Retry-After that is longer than usual is waited for if it ends before. With `wait_out_outages`, once
+    the server has answered, times without any connection are waited out until the deadline, and use nothing up.
     `on_wait` is called with each failure that is waited out, and for how many seconds. `should_retry` decides which
     failures are tried again; `before_attempt` is awaited before each attempt, the first included, and `on_sent` is
     called when the first byte of its body goes out.
@@ -142,6 +143,7 @@ class Retry:
     max_retries: int = 2
     budget: int = 64
     deadline: float = math.inf
+    kept_until: float = -math.inf
     wait_out_outages: bool = False
     answered: bool = False
     on_wait: Callable[[APIError, float], None] | None = None
@@ -191,8 +193,9 @@ class Attempts:
             delay = backoff(self._failures - 1, self._first_delay, jitter) if requested is None else requested
         else:
             return None
-        is_too_long = requested is not None and requested > LONGEST_RETRY_AFTER and math.isinf(self.retry.deadline)
-        return None if is_too_long or now + delay >= self.retry.deadline else delay
+        is_long = requested is not None and requested > LONGEST_RETRY_AFTER
+        until = self.retry.kept_until if is_long and math.isinf(self.retry.deadline) else self.retry.deadline
+        return None if now + delay >= until else delay
 
     def _waits_out(self, error: APIError) -> bool:
         if isinstance(error, CredentialError):  # the line is up: who gives the keys is asked as often as any server

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import pickle
 
 import anyio
 import pytest
@@ -108,6 +109,41 @@ async def test_what_waiting_does_not_heal_is_not_tried_again(answer: bytes, kind
         with pytest.raises(kind):
             await client.send(GET_FILE)
     assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds", "ending"),
+    [
+        ({"Retry-After": "300"}, 300.0, "Slow down. The server asks to wait 300 s."),
+        ({"Retry-After": "9" * 30}, 1e30, "Slow down. The server asks to wait 1e+30 s."),
+        ({"Retry-After-Ms": "200000", "x-request-id": "r1"}, 200.0, "(request r1). The server asks to wait 200 s."),
+        ({"Retry-After": "300", "x-should-retry": "false"}, 300.0, "The server asks to wait 300 s."),
+        ({"x-should-retry": "false"}, None, "429: Slow down."),
+        ({"Retry-After": "0", "x-should-retry": "false"}, 0.0, "429: Slow down."),
+    ],
+)
+async def test_a_call_that_gives_up_says_how_long_the_server_asks_to_wait(
+    headers: dict[str, str], seconds: float | None, ending: str
+) -> None:
+    answer = reply(429, {"error": {"message": "Slow down."}}, headers)
+    async with answering(answer) as server, client_of(server) as client:
+        with pytest.raises(RateLimitError) as caught:
+            await client.send(GET_FILE)
+    assert caught.value.retry_after == seconds
+    assert str(caught.value) == caught.value.message
+    assert caught.value.message.endswith(ending)
+    assert str(pickle.loads(pickle.dumps(caught.value))) == caught.value.message
+
+
+async def test_a_wait_is_said_once_of_a_call_that_was_tried_again_and_not_where_waiting_does_not_help(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    empty = reply(429, {"error": {"message": "no more", "code": "insufficient_quota"}}, {"Retry-After": "300"})
+    async with answering(reply(503, "", {"retry-after-ms": "20"}), empty) as server, client_of(server) as client:
+        with pytest.raises(QuotaExceededError) as caught:
+            await client.send(GET_FILE)
+    assert caught.value.retry_after == 300.0
+    assert "asks to wait" not in f"{caught.value} {caplog.text}"
 
 
 async def test_the_server_may_order_a_retry() -> None:

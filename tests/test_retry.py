@@ -146,6 +146,15 @@ def test_a_server_that_asks_for_too_long_is_not_waited_for() -> None:
     assert delays(Retry(deadline=NOW + 500).attempts(), status(429, {"retry-after": "121"})) == [121.0, 121.0]
 
 
+def test_what_the_server_keeps_is_waited_for_as_long_as_that_and_ends_nothing_else() -> None:
+    asked = status(429, {"retry-after": "300"})
+    assert delays(Retry(kept_until=NOW + 301).attempts(), asked) == [300.0, 300.0]
+    assert delays(Retry(kept_until=NOW + 300).attempts(), asked) == []
+    assert delays(Retry(kept_until=NOW + 301, deadline=NOW + 200).attempts(), asked) == []
+    assert delays(Retry(kept_until=NOW - 5).attempts(), status(429, {"retry-after": "120"})) == [120.0, 120.0]
+    assert delays(Retry(kept_until=NOW - 5).attempts(), LOST) == [0.5, 1.0]
+
+
 def test_nothing_waits_beyond_the_deadline() -> None:
     assert delays(Retry(deadline=NOW + 0.5).attempts(), LOST) == []
     assert delays(Retry(deadline=NOW + 0.6).attempts(), LOST) == [0.5]

@@ -11,9 +11,11 @@ import anyio
 from attrs import define, field
 
 from asyncsdk.clock import Clock
-from asyncsdk.errors import APIConnectionError, APIError, ConfigurationError
+from asyncsdk.error_details import with_wait
+from asyncsdk.errors import APIConnectionError, APIError, APIStatusError, ConfigurationError
 from asyncsdk.events import CallbackFailures, RequestEvent, call, is_async
 from asyncsdk.http.request import PreparedRequest
+from asyncsdk.retry import retry_after
 from asyncsdk.timing import Timing
 
 T = TypeVar("T")
@@ -68,6 +70,7 @@ class Repeater:
                 if self.is_closed() and isinstance(error, APIConnectionError):
                     raise _closed_meanwhile(error) from error
                 if delay is None or self.is_closed():
+                    _name_wait(error, self.clock.now())
                     raise
             except asyncio.CancelledError as cancelled:
                 self._report(request, number, cancelled)
@@ -90,6 +93,16 @@ class Repeater:
             call(self.on_event, event)
         except Exception as raised:  # noqa: BLE001 - it is the caller's, and harms no request
             self._failures.note(raised)
+
+
+def _name_wait(error: APIError, now: float) -> None:
+    """Write on an error that ends a call how long the server asks to wait. `now` is the server's time."""
+    if not isinstance(error, APIStatusError):
+        return
+    error.retry_after = retry_after(error.headers, now)
+    if error.resumable and error.retry_after:
+        error.message = with_wait(error.message, error.retry_after)
+        error.args = (error.message,)
 
 
 def _closed_meanwhile(error: APIConnectionError) -> APIConnectionError:

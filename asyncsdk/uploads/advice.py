@@ -131,7 +131,7 @@ def _advice(error: AsyncSDKError, progress: Progress, repeat: str, *, remembered
     if error.expires_in == 0:
         return f"The server has dropped what was sent, as its time is over. {repeat}: it starts again."
     if error.bytes_done == 0:
-        return f"Nothing of it was kept. {repeat}: it starts from the beginning, and no second file is made."
+        return f"No part of it was confirmed. {repeat}: it sends all of it, and no second file is made."
     there = f"{error.bytes_done:,} of {progress.bytes_total:,} bytes are there"
     advice = f"{repeat}: {resumes} {there}{_until(error.expires_in)}."
     return f"{advice} {REFUSED_AGAIN}" if _refuses_complete(error) else advice

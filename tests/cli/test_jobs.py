@@ -130,10 +130,10 @@ def test_defaults_fill_what_a_line_leaves_open() -> None:
         ('{"image": "ftp://x/a.png?sig=1", "prompt": "x"}', "1: ftp://x/a.png can't be used: the scheme ftp:// is not"),
         ('{"image": "a", "mask": 7, "prompt": "x"}', "1: a picture is a path"),
         ('{"image": "a", "prompt": 5}', "1: 'prompt' is 5, which is not text."),
-        ('{"image": "a", "prompt": "x", "n": "2"}', "1: 'n' is '2', which is not a whole number."),
+        ('{"image": "a", "prompt": "x", "n": "2"}', "1: 'n' is the text '2', which is not a whole number."),
         ('{"image": "a", "prompt": "x", "n": true}', "1: 'n' is True, which is not a whole number."),
         ('{"image": "a", "prompt": "x", "stream": 1}', "1: 'stream' is 1, which is not true or false."),
-        ('{"image": "a", "prompt": "x", "extra": "x"}', "1: 'extra' is 'x', which is not an object."),
+        ('{"image": "a", "prompt": "x", "extra": "x"}', "1: 'extra' is the text 'x', which is not an object."),
         ('{"image": "a", "prompt": "x", "id": 1.5}', "1: 'id' is 1.5, which is not text."),
         ('{"image": "a", "prompt": "\\ud800"}', "1: 'prompt' contains half a character"),
         ('{"image": "a", "prompt": "x", "n": 2.5}', "1: 'n' is 2.5, which is not a whole number."),
@@ -173,7 +173,7 @@ def test_the_line_in_which_a_spreadsheet_names_its_separator_is_not_the_header(
     text = end.join([first, "image;prompt;n", 'a,b.png;"one', 'line";2', "b.png;x;two", ""])
     one, two = rows(text.encode(encoding), ".csv")
     assert (edit(one).image, edit(one).n, edit(one).line) == ((FOLDER / "a,b.png",), 2, 3)
-    assert problem(two).startswith("5: 'n' is 'two'")
+    assert problem(two).startswith("5: 'n' is the text 'two'")
 
 
 def test_lines_are_counted_right_below_a_named_separator() -> None:
@@ -266,7 +266,7 @@ def test_numbers_and_flags_are_read_as_spreadsheets_write_them() -> None:
 
 def test_a_comma_before_three_digits_is_not_taken_for_a_point() -> None:
     [bad] = rows("image;prompt;n\na;x;1,000\n", ".csv")
-    assert problem(bad) == "2: 'n' is '1,000', which is not a whole number."
+    assert problem(bad) == "2: 'n' is the text '1,000', which is not a whole number."
 
 
 @pytest.mark.parametrize("cell", ["#N/A", "#REF!", "#NAME?", " #VALUE! "])
@@ -373,9 +373,9 @@ def test_another_kind_of_file_under_the_name_of_a_job_file_is_named(data: bytes,
         ("a,b,2,4", "it has more cells than the header."),
         ("a,b,2,,x", "it has more cells than the header."),
         ('"a"b,c,', "it is not valid CSV: "),
-        ("a,b,two", "'n' is 'two', which is not a whole number."),
+        ("a,b,two", "'n' is the text 'two', which is not a whole number."),
         ("a,b,2.5", "'n' is 2.5, which is not a whole number."),
-        (f"a,b,{'9' * 5000}", "'n' is '999"),
+        (f"a,b,{'9' * 5000}", "'n' is the text '999"),
         (",b,2", "'image' is missing."),
     ],
 )
@@ -389,7 +389,7 @@ def test_a_row_that_is_no_edit_costs_that_row_alone(row: str, why: str) -> None:
 def test_a_cell_that_only_looks_like_json_is_a_name_or_a_problem() -> None:
     named, odd = rows("image,prompt,svg\n[a].png,b,\na,b,{c\n", ".csv")
     assert edit(named).image == (FOLDER / "[a].png",)
-    assert problem(odd) == "3: 'svg' is '{c', which is not an object."
+    assert problem(odd) == "3: 'svg' is the text '{c', which is not an object."
 
 
 def test_a_column_without_a_name_may_not_hold_anything() -> None:

@@ -72,7 +72,7 @@ def test_a_stopped_upload_tells_how_far_it_came_until_when_it_keeps_and_what_is_
         ),
         (
             {"bytes_done": 0},
-            "stopped before any part of it was confirmed: nothing was kept. The same command starts from the beginning",
+            "stopped before any part of it was confirmed. The same command sends all of it, and makes no second file.",
         ),
         ({"rate": 0.0}, "The same command goes on: 1.9 GB."),
         ({"bytes_done": 5 * GB}, "everything is sent, and only has to be completed."),
@@ -109,12 +109,19 @@ def failed(error: errors.AsyncSDKError, shown: Progress | None) -> str:
     return messages.failed("a/train.jsonl", error, now=NOW)
 
 
+def asks_to_wait(seconds: float) -> errors.RateLimitError:
+    error = errors.RateLimitError("slower", status_code=429)
+    error.retry_after = seconds
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
         (errors.APIConnectionError("reset"), "no connection"),
         (errors.APITimeoutError("slow"), "no response"),
         (errors.RateLimitError("slower", status_code=429), "too many requests for now (429)"),
+        (asks_to_wait(299.2), "too many requests for now (429), and the server asks to wait 300 s"),
         (errors.InternalServerError("oops", status_code=503), "the server failed (503)"),
     ],
 )
@@ -250,6 +257,12 @@ def test_where_nothing_was_sent_the_last_line_says_so() -> None:
         ("Pass credentials in the environment, or by remote_options=.", "Pass credentials in the environment."),
         ("set A=true, or remote_options={'client_options': {'allow_http': True}}. Nothing", "set A=true. Nothing"),
         ("Write them into the URL, or pass them by remote_options= as a header.", "Write them into the URL."),
+        ("If so, resume=False (--no-resume) leaves them behind.", "If so, --no-resume leaves them behind."),
+        ('with if_uploaded="again" (--if-uploaded again).', "with --if-uploaded again."),
+        ("with concurrency=1 (--concurrency 1).", "with --concurrency 1."),
+        ("a call with another key= (--key NAME) sends yours", "a call with another --key NAME sends yours"),
+        ("by one request: method='files' (--method files).", "by one request: --method files."),
+        ("ftp://h/a?resume=1 (--x) and n=2 (see below)", "ftp://h/a?resume=1 (--x) and n=2 (see below)"),
     ],
 )
 def test_what_the_library_says_is_said_with_options_and_commands(message: str, typed: str) -> None:

@@ -192,7 +192,10 @@ def test_a_failure_half_way_keeps_what_was_sent_and_the_same_command_sends_the_r
     server.inject(Fault("part", "answer", status=429, nth=3, headers={"Retry-After": "86400"}))
     stopped = run(*command)
     assert stopped.code == 75
-    assert "train.jsonl: stopped at 2.1 of 3.1 MB, too many requests for now (429). What is sent is kept" in stopped.err
+    assert (
+        "train.jsonl: stopped at 2.1 of 3.1 MB, too many requests for now (429), and the server asks to wait 86400 s. "
+        "What is sent is kept"
+    ) in stopped.err
     assert "The same command goes on: 1.0 MB" in stopped.err
     [told] = stopped.records
     assert (told["bytes_sent"], told["error"]["type"], told["error"]["resumable"]) == (2 * MIB, "RateLimitError", True)
@@ -258,6 +261,17 @@ def test_where_the_same_command_would_not_go_on_it_is_not_promised(
     assert ran.code == 75
     assert said in ran.err
     assert "goes on: " not in ran.err
+
+
+def test_the_advice_on_a_refused_complete_names_the_option_alone(
+    run: Run, server: LocalServer, make_file: MakeFile
+) -> None:
+    make_file()
+    server.inject(Fault("complete", "answer", "before", status=400))
+    ran = run("upload", "train.jsonl", "--purpose", "batch")
+    assert ran.code == 1
+    assert "If complete is refused again, --no-resume leaves them behind and sends the file again." in ran.err
+    assert "resume=" not in ran.err
 
 
 def test_where_no_home_can_be_written_it_is_sent_with_one_warning_and_no_promise(

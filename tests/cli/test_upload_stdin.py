@@ -43,6 +43,17 @@ def test_the_rows_of_a_pipe_are_called_as_they_were_typed(server: LocalServer) -
     assert len(server.files) == 1
 
 
+def test_a_person_reads_the_name_that_was_given_for_a_pipe(server: LocalServer) -> None:
+    ran = piped("-", *NAMED, "--progress", "lines")
+    assert ran.stdout.startswith(b"a.bin: file-")
+    assert b"a.bin: 3.1 of 3.1 MB, 100%" in ran.stderr
+    server.inject(Fault("part", "answer", "before", every=1, status=400))
+    failed = piped("-", *NAMED, "--progress", "lines")
+    assert b"error: a.bin: " in failed.stderr
+    lines = (ran.stdout + ran.stderr + failed.stdout + failed.stderr).splitlines()
+    assert not [line for line in lines if line.startswith((b"-:", b"error: -:"))]
+
+
 def test_a_file_on_standard_input_is_taken_by_its_path_and_resumes(server: LocalServer, tmp_path: Path) -> None:
     path = tmp_path / "data.bin"
     path.write_bytes(CONTENT)

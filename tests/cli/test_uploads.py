@@ -139,6 +139,20 @@ def test_one_whose_file_was_moved_is_resumed_from_there(run: Run, stopped: Stopp
     assert ", 1.0 MB of it by earlier runs" in ran.out
 
 
+@pytest.mark.parametrize("shape", [(), ("--json",)])
+def test_a_directory_in_the_place_of_a_file_is_refused_in_the_words_of_the_command_line(
+    run: Run, stopped: Stopped, tmp_path: Path, shape: tuple[str, ...]
+) -> None:
+    upload = stopped()
+    (tmp_path / "folder").mkdir()
+    ran = run("uploads", "resume", upload, "--from", "folder", *shape)
+    assert ran.code == 2
+    said = "folder is a directory, not a regular file. `asyncsdk upload` takes directories. Nothing was sent."
+    assert said in ran.err
+    assert [record["error"]["message"] for record in ran.records] == ([said] if shape else [])
+    assert "upload_many" not in ran.out + ran.err
+
+
 def test_one_whose_file_has_another_size_now_does_not_count_and_what_drops_it_is_said(
     run: Run, stopped: Stopped, server: LocalServer, tmp_path: Path
 ) -> None:

@@ -143,7 +143,7 @@ async def test_a_file_of_which_nothing_was_kept_is_said_to_start_from_the_beginn
     with pytest.raises(InternalServerError) as failed:
         await evolve(fresh(), max_retries=0).upload(path, purpose="batch")
     server.clear_faults()
-    assert "Nothing of it was kept. Repeat the call" in failed.value.advice
+    assert "No part of it was confirmed. Repeat the call" in failed.value.advice
     seen: list[Progress] = []
     result = await fresh().upload(path.rename(path.with_name("b.bin")), purpose="batch", on_progress=seen.append)
     assert (result.bytes_resumed, len(server.files)) == (0, 1)

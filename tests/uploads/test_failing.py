@@ -20,7 +20,7 @@ from asyncsdk.events import Progress, UploadPhase
 from asyncsdk.uploads.advice import IN_DOUBT, IN_DOUBT_AND_FORGOTTEN, annotate, waiting
 
 STARTS_AGAIN = "it starts again. Without a key= it can't know that the content is the same."
-NOT_TWICE = "it starts from the beginning, and no second file is made."
+NOT_TWICE = "it sends all of it, and no second file is made."
 NOW = 1_795_000_000.0
 LOST = APIConnectionError("lost")
 REFUSED = AuthenticationError("no", status_code=401)
@@ -109,14 +109,14 @@ OVER = Progress(
             NOTHING_YET,
             True,
             True,
-            f"Nothing of it was kept. Repeat the call: {NOT_TWICE}",
+            f"No part of it was confirmed. Repeat the call: {NOT_TWICE}",
         ),
         (
             REFUSED,
             NOTHING_YET,
             True,
             False,
-            f"Nothing of it was kept. Fix this, then repeat the call: {NOT_TWICE}",
+            f"No part of it was confirmed. Fix this, then repeat the call: {NOT_TWICE}",
         ),
         (
             UploadTooSlowError("slow"),

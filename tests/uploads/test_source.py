@@ -161,8 +161,11 @@ def make_socket(folder: Path) -> Path:
     ("make", "why"),
     [
         (make_missing, "No such file"),
-        (make_fifo, "is a pipe, not a regular file"),
-        (lambda folder: folder, "is a directory, not a regular file"),
+        (make_fifo, r"is a pipe, not a regular file\. Nothing was sent\."),
+        (
+            lambda folder: folder,
+            r"is a directory, not a regular file\. To send the files in it, give each to upload_many\. Nothing",
+        ),
         (lambda _: "/dev/full", "is a device, not a regular file"),
         (make_socket, "No such device"),
         (make_empty, "is empty"),

@@ -45,7 +45,8 @@ class JobValue:
     def misfit(self, name: str, value: Any) -> str | None:
         """What is wrong with the value of the field `name`; None if nothing is."""
         if type(value) not in self.types.values():
-            return f"{name!r} is {value!r}, which is not {self.word}."
+            kind = "the text " if isinstance(value, str) else ""
+            return f"{name!r} is {kind}{value!r}, which is not {self.word}."
         if self.is_text and not _WHOLE_CHARACTERS.search(value):
             return f"{name!r} contains half a character, which is not text."
         return None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 
 from asyncsdk.cli import units
+from asyncsdk.error_details import whole
 from asyncsdk.errors import (
     APIConnectionError,
     APIError,
@@ -34,9 +35,11 @@ OPTIONS = (
 )
 _OPTION = re.compile(rf"(?<![\w-])({OPTIONS}) must\b")
 _IN_ORDER = "--concurrency 1 --part-size 8MiB --no-resume"
+_THREE_ARGUMENTS = f"concurrency=1, part_size=8 MiB and resume=False ({_IN_ORDER})"
+_ARGUMENT = re.compile(r"""(?<![\w?&-])[a-z][a-z_]*=(?:'[^']*'|"[^"]*"|\w*) \((--[^(),]*)\)""")  # and the option for it
 _REMOTE_OPTIONS = re.compile(r", or (?:\w+ )*remote_options=(?:\{.*?\}\}| as a header)?")  # which no option is
 _CALLS = (
-    ("concurrency=1, part_size=8 MiB and resume=False (--concurrency 1 --part-size 8MiB --no-resume)", _IN_ORDER),
+    (" To send the files in it, give each to upload_many.", " `asyncsdk upload` takes directories."),
     ("cut it in two", "cut it with --split"),
     ("cut the file in two", "cut the file with --split"),
     ("the same call", "the same command"),
@@ -44,7 +47,6 @@ _CALLS = (
     ("call upload", "asyncsdk upload"),
     ("(journal=, --journal", "(--journal"),
     ("repeat the call", "repeat the command"),
-    ('if_uploaded="again" (--if-uploaded again)', "--if-uploaded again"),
     ("one request (method='files')", "one request (--method files)"),
     ("with method='uploads' or 'auto'", "with --method uploads or auto"),
     ("Raise limit_rate to", "Raise --limit-rate to"),
@@ -55,7 +57,6 @@ _CALLS = (
     ("Pass size= if", "Pass --size if"),
     ("Without size= it", "Without --size it"),
     ("method='files'", "--method files"),
-    ("if_uploaded='again' (--if-uploaded again)", "--if-uploaded again"),
 )
 MANY_FILES = 100
 _NOTHING = " Nothing was sent."
@@ -247,6 +248,7 @@ def small_files(sizes: Sequence[int], method: str, md5: str | None) -> str:
 
 def as_typed(message: str) -> str:
     """`message` of the library with options in place of arguments, and commands in place of calls."""
+    message = _ARGUMENT.sub(r"\1", message.replace(_THREE_ARGUMENTS, _IN_ORDER))
     for call, command in _CALLS:
         message = message.replace(call, command)
     message = _REMOTE_OPTIONS.sub("", message)
@@ -281,7 +283,7 @@ def _advice(error: BaseException, instead: str) -> str:
         return ""
     if "Nothing was sent." in str(error) and error.upload_id is None:
         return ""
-    return (instead or error.advice).replace("the call", "the command")
+    return as_typed((instead or error.advice).replace("the call", "the command"))
 
 
 def stopped(
@@ -302,8 +304,8 @@ def stopped(
     if progress.upload_id is None:
         return f"{name}: stopped before anything was sent{why}. The same command starts it."
     if not progress.bytes_done:
-        again = instead or "The same command starts from the beginning, and makes no second file."
-        return f"{name}: stopped before any part of it was confirmed{why}: nothing was kept. {again}"
+        again = instead or "The same command sends all of it, and makes no second file."
+        return f"{name}: stopped before any part of it was confirmed{why}. {again}"
     place = f"{name}: stopped at {units.part_of(progress.bytes_done, progress.bytes_total)}{why}."
     left = (progress.expires_at or now + 1) - now
     if left <= 0:
@@ -331,4 +333,6 @@ def _what_is_left(progress: Progress, seconds_left: float) -> str:
 def _reason(error: BaseException) -> str | None:
     if not isinstance(error, AsyncSDKError) or not error.resumable:
         return None
-    return next((word(error) for kind, word in _REASONS if isinstance(error, kind)), None)
+    wait = getattr(error, "retry_after", None)
+    asked = f", and the server asks to wait {whole(wait)}" if wait else ""
+    return next((word(error) + asked for kind, word in _REASONS if isinstance(error, kind)), None)

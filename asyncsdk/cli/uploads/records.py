@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NotRequired, TypedDict
 
 from asyncsdk.cli.uploads.messages import as_typed
-from asyncsdk.errors import AsyncSDKError, UploadBusyError
+from asyncsdk.errors import AsyncSDKError, SourceError, UploadBusyError
 from asyncsdk.events import Progress
 from asyncsdk.given import shown_as_url
 from asyncsdk.models import File, to_json
@@ -108,7 +108,7 @@ def error_of(error: BaseException, instead: str = "") -> dict[str, Any]:
     return {
         "type": type(error).__name__,
         "code": getattr(error, "code", None),
-        "message": as_typed(str(error)) if isinstance(error, UploadBusyError) else str(error),
+        "message": as_typed(str(error)) if isinstance(error, UploadBusyError | SourceError) else str(error),
         "status_code": getattr(error, "status_code", None),
         "request_id": getattr(error, "request_id", None),
         "resumable": isinstance(error, AsyncSDKError) and error.resumable,

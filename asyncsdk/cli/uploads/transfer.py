@@ -64,18 +64,22 @@ class Outages:
 
 @frozen
 class Snapshot:
-    """A new snapshot of an upload, and the one before; with it an outage may `turn`, which is worth a line."""
+    """A new snapshot of an upload, and the one before; with it an outage may `turn`, which is worth a line.
+
+    `title` is what a person reads in place of `name`.
+    """
 
     name: str
     before: Progress | None
     now: Progress
     turns: bool = False
+    title: str = ""
 
     def line(self) -> str:
         """The upload on a line. Where it goes on, or begins after it was waited for, its rate is not known yet."""
         goes_on = (self.turns or self._was_in_trouble) and self.now.state is UploadPhase.SENDING
         shown = evolve(self.now, rate=0.0, eta=None) if goes_on else self.now
-        line = messages.moving(self.name, shown, now=time.time())
+        line = messages.moving(self.title or self.name, shown, now=time.time())
         if not goes_on or "going on" in self.now.note:
             return line
         is_begin = self.before is not None and self.before.state is UploadPhase.WAITING and not self.now.bytes_sent
@@ -111,11 +115,12 @@ class UploadsView:
     """`sizes` are the bytes of each file, for the total; `under_way` are the latest snapshots.
 
     The total has a rate of its own, of what all files together sent: rows come and go. Of many files it is all that is
-    shown. `held` are the files that other processes are sending.
+    shown. `held` are the files that other processes are sending. `titles` are what a person reads in place of names.
     """
 
     sizes: Mapping[str, int]
     clock: Callable[[], float] = time.monotonic
+    titles: Mapping[str, str] = field(factory=dict)
     under_way: dict[str, Progress] = field(factory=dict, init=False)
     held: set[str] = field(factory=set, init=False)
     _ended: int = field(default=0, init=False)  # files
@@ -136,7 +141,11 @@ class UploadsView:
         self._sent += progress.bytes_sent - (before.bytes_sent if before else 0)
         self._rate.add(self.clock(), self._sent)
         turns = self._outages.setdefault(name, Outages()).turns(progress.state, self.clock())
-        return Snapshot(name, before, progress, turns)
+        return Snapshot(name, before, progress, turns, self.title(name))
+
+    def title(self, name: str) -> str:
+        """What a person reads as the name of the file."""
+        return self.titles.get(name, name)
 
     def put_off(self, name: str) -> None:
         """Take the upload's row away: it begins once more later, and counts what it sends from nothing."""
@@ -175,7 +184,9 @@ class UploadsView:
         return bars.frame(self._rows(), next(iter(self._totals()), None), width)
 
     def _rows(self) -> Mapping[str, Progress]:
-        return self.under_way if len(self.sizes) <= _MANY else {}
+        if len(self.sizes) > _MANY:
+            return {}
+        return {self.title(name): progress for name, progress in self.under_way.items()}
 
     def _totals(self) -> list[tuple[str, Progress]]:
         """The total with its title; none where it would repeat the only row."""
@@ -267,7 +278,7 @@ class Transfer:
                 if self.shared.comes_again(named, error):
                     self.display.view.put_off(name)
                     self.display.aside()
-                    complain(messages.tried_again(name, error))
+                    complain(messages.tried_again(self.display.view.title(name), error))
                     return None
                 ended = _Ended(name, error=error)
             self.shared.end(named)
@@ -302,13 +313,15 @@ class Transfer:
         own = PurePath(name).name if address is None else address.name
         surprise = "" if self.renamed or stored_as == own else stored_as
         self.out.result(
-            messages.done(name, result, surprise), record=records.uploaded(name, result), name=result.file.id
+            messages.done(self.display.view.title(name), result, surprise),
+            record=records.uploaded(name, result),
+            name=result.file.id,
         )
 
     def _report_failed(self, name: str, error: AsyncSDKError) -> None:
         is_for_all = self._is_for_all(error)
         if self._refused is None or not is_for_all:
-            complain(messages.failed(name, error, now=self.now(), instead=self.instead))
+            complain(messages.failed(self.display.view.title(name), error, now=self.now(), instead=self.instead))
         if is_for_all:
             self._refused = error
             self.shared.stop()
@@ -334,7 +347,8 @@ class Transfer:
         rest = [name for name in names if name not in self._ended]
         begun = [name for name in rest if name in self._latest]
         for name in begun[:_MOST_LINES]:
-            complain(messages.stopped(name, self._latest[name], now=self.now(), instead=self.instead))
+            title = self.display.view.title(name)
+            complain(messages.stopped(title, self._latest[name], now=self.now(), instead=self.instead))
         held = self.display.view.held.intersection(rest)
         if held:
             complain(messages.left_to_others(len(held)))

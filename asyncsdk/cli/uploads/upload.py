@@ -88,7 +88,8 @@ async def upload(
         sizes = sizes_of(jobs) | {name: size for name, size in found.sizes.items() if name in jobs}
         if not output.quiet and (note := messages.small_files(list(sizes.values()), options.method, options.md5)):
             complain(note)
-        display = choose(progress, UploadsView(sizes), quiet=output.quiet, verbose=output.verbose)
+        view = UploadsView(sizes, titles={DASH: options.filename} if DASH in found.named and options.filename else {})
+        display = choose(progress, view, quiet=output.quiet, verbose=output.verbose)
         is_stream = DASH in jobs and jobs[DASH].path() is None
         transfer = Transfer(
             out,

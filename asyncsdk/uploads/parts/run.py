@@ -149,7 +149,7 @@ class UploadRun(SourceRun):
 
     async def _create(self, why: str) -> Session:
         size, fields = self.source.identity.size, self.fields
-        self._retry.deadline = math.inf
+        self._retry.deadline, self._retry.kept_until = math.inf, -math.inf
         if why:
             log.info("%s: %s", self.source.name, why)
         self.meter.enter(UploadPhase.SENDING, why)
@@ -194,7 +194,8 @@ class UploadRun(SourceRun):
     def _adopt(self, session: Session) -> None:
         self._current = session
         self.meter.upload_id, self.meter.expires_at = session.upload_id, session.expires_at
-        self._retry.deadline = math.inf if session.unverified else float(session.expires_at)
+        self._retry.kept_until = float(session.expires_at)
+        self._retry.deadline = math.inf if session.unverified else self._retry.kept_until
 
     async def _send_all(self, session: Session) -> UploadResult:
         is_over = self.meter.state is UploadPhase.RETRYING  # why it waited is not why it sends

@@ -199,7 +199,8 @@ def _real_path(seen: os.stat_result, descriptor: int, path: Path) -> str:
 
 def _checked_identity(seen: os.stat_result, path: Path) -> Identity:
     if not stat.S_ISREG(seen.st_mode):
-        raise SourceError(f"{path} is {_kind(seen.st_mode)}, not a regular file. Nothing was sent.")
+        instead = " To send the files in it, give each to upload_many." if stat.S_ISDIR(seen.st_mode) else ""
+        raise SourceError(f"{path} is {_kind(seen.st_mode)}, not a regular file.{instead} Nothing was sent.")
     checked_size(seen.st_size, str(path))
     return _identity(seen)
 
