@@ -265,13 +265,14 @@ class SharedIntake:
         return ended, compared, wanted
 
     def _refusal(self, edit: ImageEdit) -> InvalidEditError | None:
-        """Why an edit can't be sent, as far as its fields say: it may have no price, and needs no claim."""
+        """Why an edit can't be sent, as far as its fields say: it needs no claim, and may have no price."""
         try:
             if self.in_batches:
                 require_batchable(edit)
         except InvalidEditError as error:
             return error
-        return refusal_of_fields(edit, checked=self.checked)
+        wrong = refusal_of_fields(edit, checked=self.checked)
+        return self.pricing.refusal(edit) if wrong is None and self.pricing is not None else wrong
 
     def _verdict(self, listed: ListedEdit, seen: SeenEdit | None, *, is_lapsed: bool) -> Verdict:
         """What to do with an edit, as the ledger has it."""
