@@ -29,12 +29,12 @@ def test_an_option_that_the_server_refuses_is_not_tried_on_each_picture(run: Run
     sent = server.calls["edit"]
     assert (ran.code, 10 <= sent < 13, server.edits.edits) == (1, True, 0)
     said = ran.err[ran.err.index(f"{sent} refused ({sent} by the server).") :].splitlines()
-    assert said[1] == f"  {30 - sent} not sent: once the error below is fixed, the same command goes on."
+    assert said[1] == f"  {30 - sent} not sent: see the error below."
     assert said[2].startswith("error: 10 edits in a row were refused in the same way, and none was done between: POST ")
     assert "Invalid value for 'quality': 'best' is not one of" in said[2]
     assert said[3] == (
-        "  Nothing was paid for them, and nothing more was sent. Change `quality`, and the same command sends all of "
-        "them, as new edits. Unchanged, the same command goes on with the others, and with --only refused it sends "
+        "  Nothing was paid for them, and nothing more was sent. With another `quality` all of them are sent. If the "
+        "server takes this one later, the same command goes on with the others, and with --only refused it sends "
         "these again."
     )
 
@@ -54,6 +54,7 @@ def test_once_the_account_has_the_model_the_same_command_sends_all(run: Run, ser
     ran = run(*PHOTOS)
     assert ran.code == 1
     assert "Once `model` is another one, or the account has access to it, the same command goes on, with" in ran.err
+    assert ran.err.count("the same command") == 1
     server.clear_faults()
     assert (run(*PHOTOS).code, server.edits.edits) == (0, 30)
     assert not Path("out/failed.jsonl").exists()

@@ -270,7 +270,7 @@ class TestMany:
         answer(server, {"url": url_of(server, "")})
         ran = run("edit-many", "jobs.jsonl", "--out", "out", "--concurrency", "1", "--json")
         assert (ran.code, server.calls["edit"], len(ran.records)) == (1, 3, 3)
-        assert "6 not sent: once the error below is fixed, the same command goes on." in ran.err
+        assert "6 not sent: see the error below." in ran.err
         assert "error: 3 responses in a row may have been paid and had no usable picture" in ran.err
         assert "out/.asyncsdk/raw: look at it" in ran.err
 

@@ -31,7 +31,7 @@ async def test_a_field_that_the_server_refuses_ends_the_run_after_ten_edits(
     editor: ImageEditor, server: LocalServer, out: Path
 ) -> None:
     async with editor.edit_many(jobs(60, quality="best"), out=out, concurrency=AT_ONCE) as outcomes:
-        found = await until(outcomes, EditError, match=f"(?s){ALIKE}.* 400 invalid_value: .*'best'.*Change `quality`")
+        found = await until(outcomes, EditError, match=f"(?s){ALIKE}.* 400 invalid_value: .*'best'.*another `quality`")
     assert {each.status for each in found} == {"refused"}
     assert 10 <= len(found) < 10 + AT_ONCE
     assert server.calls["edit"] == len(found)

@@ -141,13 +141,14 @@ def summary(
     *,
     details: str | None,
     not_sent: int = 0,
-    when: str = "",
+    when: str | None = "",
     has_ledger: bool = True,
     replaced_in: str = "",
 ) -> str:
     """The result of a run, and how to go on. `details` is the file with those that did not succeed.
 
-    `when` is the condition on which the same command gets further. Without the ledger no edit is known as uncertain.
+    `when` is the condition on which the same command gets further, None where the error below it has that. Without the
+    ledger no edit is known as uncertain.
     `replaced_in` is the directory of pictures that were moved aside.
     """
     remarks = {"refused": listed(tally.reasons), "uncertain": "sent, no usable response"}
@@ -211,7 +212,7 @@ def _made(moment: Moment) -> list[str]:
     return [made, *spent(moment.cost, moment.unpriced, moment.prices)]
 
 
-def _next(tally: Summary, not_sent: int, when: str, add: str) -> list[str]:
+def _next(tally: Summary, not_sent: int, when: str | None, add: str) -> list[str]:
     lines = []
     if malformed := tally.counts["malformed"]:
         lines.append(
@@ -224,11 +225,12 @@ def _next(tally: Summary, not_sent: int, when: str, add: str) -> list[str]:
             "a linked folder as a SOURCE of its own: the same command then sends what is in there."
         )
     if not_sent:
-        lines.append(f"{not_sent:,} not sent: {when}the same command goes on.")
-        when = ""  # once is enough
+        goes_on = "see the error below" if when is None else f"{when}the same command goes on"
+        lines.append(f"{not_sent:,} not sent: {goes_on}.")
+        when = when and ""  # once is enough
     if failed := tally.counts["failed"]:
-        again = f"{when}the same command sends {them(failed)} again."
-        lines.append(f"Nothing was paid for the {failed:,} that failed: {again}")
+        again = "" if when is None else f": {when}the same command sends {them(failed)} again"
+        lines.append(f"Nothing was paid for the {failed:,} that failed{again}.")
     if uncertain := tally.counts["uncertain"]:
         alone = f"The same command does not send the {uncertain:,} uncertain. " if add == "add" else ""
         lines.append(f"Whether {'it was' if uncertain == 1 else 'they were'} paid: look at the account's usage page.")

@@ -162,5 +162,5 @@ def _advice(error: APIStatusError) -> str:
         return "Once its cause is gone, the same call goes on, with these too."
     others = "the same call goes on with the others, and with only=['refused'] it sends these again."
     if error.param:
-        return f"Change `{error.param}`, and the same call sends all of them, as new edits. Unchanged, {others}"
+        return f"With another `{error.param}` all of them are sent. If the server takes this one later, {others}"
     return f"Once its cause is gone, {others}"
