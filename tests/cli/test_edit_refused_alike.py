@@ -39,6 +39,17 @@ def test_an_option_that_the_server_refuses_is_not_tried_on_each_picture(run: Run
     )
 
 
+def test_what_earlier_runs_were_refused_is_told_from_what_this_one_is(run: Run, server: LocalServer) -> None:
+    assert run(*PHOTOS[:-1], 1, "--quality", "best").code == 1
+    again = run(*PHOTOS[:-1], 1, "--quality", "best", "--json")
+    assert (again.code, server.calls["edit"]) == (1, 20)
+    assert (
+        "10 refused (10 by the server), 10 refused before. Details: out/failed.jsonl\n  10 not sent: see" in again.err
+    )
+    assert {record["id"] for record in again.records if record.get("earlier")} == {f"p{each:02}" for each in range(10)}
+    assert again.err.count(": refused before: POST ") == again.err.count(": refused: POST ") == 10
+
+
 def test_with_another_value_all_are_sent_and_have_their_own_names(run: Run, server: LocalServer) -> None:
     for _ in range(2):
         assert run(*PHOTOS, "--quality", "best").code == 1

@@ -223,7 +223,7 @@ class TestMany:
         first, sent = run(*MANY, "--json"), server.calls["edit"]
         again = run(*MANY, "--json", "--gallery", "gallery.html")
         assert (again.code, server.calls["edit"]) == (3, sent)
-        assert {**again.records[0], "usage": None} == {**first.records[0], "usage": None}
+        assert {**again.records[0], "usage": None} == {**first.records[0], "usage": None, "earlier": True}
         assert 'src="out/otter.png"' in Path("gallery.html").read_text()
         server.clear_faults()
         retried = run(*MANY, "--json", "--only", "uncertain", "--on-uncertain", "retry")

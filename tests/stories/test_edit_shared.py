@@ -373,7 +373,8 @@ async def test_what_the_server_refuses_in_every_edit_stops_each_copy_and_changed
     assert shown is not None
     assert (shown["states"]["refused"], shown["workers"]) == (server.calls["edit"], [])
     same = [job(each, quality="best") for each in range(20)]
-    assert statuses(await run(fleet.editor, same, out=fleet.out, ledger=fleet.url)) == {"refused"}
+    later = await run(fleet.editor, same, out=fleet.out, ledger=fleet.url)
+    assert {(each.status, each.is_earlier) for each in later.values()} == {("refused", True)}
     changed = [job(each, quality="low") for each in range(60)]
     assert statuses(await run(fleet.editor, changed, out=fleet.out, ledger=fleet.url)) == {"done"}
     assert server.edits.edits == 60

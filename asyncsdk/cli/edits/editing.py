@@ -123,7 +123,7 @@ class BulkEditing:
         try:
             with anyio.CancelScope() as self._grace:
                 async for outcome in outcomes:
-                    if outcome.status != "skipped":
+                    if outcome.status != "skipped" and not outcome.is_earlier:
                         self._last_end = time.monotonic()
                     await self.queue.take(outcome)
                 self._is_over = self.stop.signum is None

@@ -37,7 +37,8 @@ def line_of(outcome: EditOutcome) -> str:
     if outcome.status in {"done", "skipped"}:
         remark = "done before; nothing was sent" if outcome.status == "skipped" else tokens_of(outcome.usage)
         return f"{outcome.id}: {', '.join(part for part in (*outcome.places, remark, why) if part)}"
-    return f"{outcome.id}: {WORDS[kind_of(outcome.status, outcome.problem)]}: {why}"
+    kind = kind_of(outcome.status, outcome.problem, is_earlier=outcome.is_earlier)
+    return f"{outcome.id}: {WORDS[kind]}: {why}"
 
 
 def paid_before(files: Sequence[Path], gone: Sequence[Path]) -> str:
@@ -257,7 +258,7 @@ def _next(tally: Summary, not_sent: int, when: str | None, add: str) -> list[str
     return lines
 
 
-_BAD = ("refused", "failed", "uncertain", "unsaved", "elsewhere", "waiting", "gone", "malformed", "left out")
+_BAD = frozenset(WORDS) - {"done", "skipped", "batched"}
 
 
 @define
@@ -265,17 +266,19 @@ class Summary:
     """`counts` by status; *unsaved* is paid and not saved, *elsewhere* is saved outside the directory.
 
     *gone* is paid and was saved once; *malformed* are rows that are not edits; *left out* is what could not be read in
-    a folder. `reasons` are who refused edits. `replaced` are those done before whose pictures were moved aside since.
+    a folder. *refused before* are those of earlier runs; `reasons` are who refused the others. `replaced` are those
+    done before whose pictures were moved aside since.
     """
 
     counts: Counter[str] = field(factory=Counter)
     reasons: Counter[str] = field(factory=Counter)
     replaced: int = 0
 
-    def add(self, status: str, problem: Problem | None, *, reason: str | None = None) -> None:
+    def add(self, status: str, problem: Problem | None, *, reason: str | None = None, is_earlier: bool = False) -> None:
         """Count an edit that ended. `reason` is why it was refused, else who refused it counts."""
-        self.counts[kind_of(status, problem)] += 1
-        if status == "refused":
+        kind = kind_of(status, problem, is_earlier=is_earlier)
+        self.counts[kind] += 1
+        if kind == "refused":
             self.reasons[reason or reason_of(problem)] += 1
 
     @property
@@ -289,10 +292,13 @@ class Summary:
         return Exit.USAGE if unsent == self.counts.total() else Exit.SOME_FAILED
 
 
-def kind_of(status: str, problem: Problem | None) -> str:
-    """What an edit counts as: its status, or *unsaved*, *elsewhere* or *gone* if it is paid and not in its place."""
+def kind_of(status: str, problem: Problem | None, *, is_earlier: bool = False) -> str:
+    """What an edit counts as: its status, or *unsaved*, *elsewhere* or *gone* if it is paid and not in its place.
+
+    What the server refused in an earlier run is *refused before*.
+    """
     if problem is None or problem.type != "SaveError":
-        return status
+        return "refused before" if status == "refused" and is_earlier else status
     if problem.code == SAVED_ELSEWHERE:
         return "elsewhere"
     if problem.code == NOT_DELIVERED:

@@ -285,6 +285,7 @@ class Intake:
             status="skipped" if is_done else "refused" if state.status == "refused" else "uncertain",
             files=located.files,
             objects=located.objects,
+            is_earlier=True,
             is_replaced=is_done and any(map(_is_aside, state.files)),
             usage=state.usage,
             cost=state.dollars,
