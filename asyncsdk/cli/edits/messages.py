@@ -213,7 +213,8 @@ def _made(moment: Moment) -> list[str]:
     return [made, *spent(moment.cost, moment.unpriced, moment.prices)]
 
 
-def _next(tally: Summary, not_sent: int, when: str | None, add: str) -> list[str]:
+def _listed_above(tally: Summary) -> list[str]:
+    """What is said of rows that are not edits, and of what could not be read in a folder."""
     lines = []
     if malformed := tally.counts["malformed"]:
         lines.append(
@@ -225,10 +226,20 @@ def _next(tally: Summary, not_sent: int, when: str | None, add: str) -> list[str
             f"The {left_out:,} left out {are(left_out)} listed above. Fix {them(left_out)}, or give "
             "a linked folder as a SOURCE of its own: the same command then sends what is in there."
         )
+    return lines
+
+
+def _next(tally: Summary, not_sent: int, when: str | None, add: str) -> list[str]:
+    lines = _listed_above(tally)
     if not_sent:
         goes_on = "see the error below" if when is None else f"{when}the same command goes on"
         lines.append(f"{not_sent:,} not sent: {goes_on}.")
         when = when and ""  # once is enough
+    if blocked := tally.reasons["moderation"]:
+        lines.append(
+            f"The {blocked:,} that the safety system refused would be refused again: change the prompt or the picture. "
+            f"To send {them(blocked)} unchanged: add --only refused"
+        )
     if failed := tally.counts["failed"]:
         again = "" if when is None else f": {when}the same command sends {them(failed)} again"
         lines.append(f"Nothing was paid for the {failed:,} that failed{again}.")
