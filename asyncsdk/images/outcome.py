@@ -69,6 +69,8 @@ class EditOutcome:
         displaced: Older pictures of that name, where they are now.
         displaced_objects: The same in a bucket.
         is_replaced: Whether an earlier run did it, and its pictures were moved aside since for those of another edit.
+        is_earlier: Whether it ended so in an earlier run, and this one sent nothing for it: of *skipped*, *refused* and
+            *uncertain*.
         result: The pictures and what they cost, if this run paid for the edit.
         usage: What it cost in tokens, also in an earlier run.
         cost: The same in dollars, by the table of prices at that time; None where the price of its model is not known.
@@ -85,6 +87,7 @@ class EditOutcome:
     displaced: tuple[Path, ...] = ()
     displaced_objects: tuple[str, ...] = ()
     is_replaced: bool = False
+    is_earlier: bool = False
     result: EditResult | None = field(default=None, repr=False)
     usage: Usage | None = None
     cost: float | None = None

@@ -131,7 +131,7 @@ class EditRuns:
             policy = evolve(policy, redo_before=await ledger.redo_before(policy.redo_before))
         common: Any = {"policy": policy, "checked": self._checked(check=check), "target": target, "stores": self.stores}
         if ledger is None or isinstance(ledger, FileLedger):
-            return Intake(ledger=ledger, **common)
+            return Intake(ledger=ledger, pricing=None if in_batches else pricing, **common)  # a batch has its own rules
         from asyncsdk.images.bulk import shared_intake  # a run of one machine does not load it
 
         few = min(few, shared_intake.MOST_CLAIMED)

@@ -147,6 +147,31 @@ def test_a_limit_in_dollars_ends_with_code_4_and_what_was_spent_is_said(run: Run
     assert priced.edits.edits == 4
 
 
+def test_a_row_without_a_model_is_refused_by_name_where_a_limit_in_dollars_needs_it(
+    run: Run, priced: LocalServer
+) -> None:
+    rows = [
+        "id,image,prompt,model",
+        *(f"{name},photos/p{name}.png,x,gpt-image-2" for name in "012"),
+        "z,photos/p3.png,x,",
+    ]
+    Path("late.csv").write_text("\n".join(rows))
+    late = ("edit-many", "late.csv", "-o", "out", "--quality", "low", "--size", "1024x1024", "--max-cost", "5")
+    line = (
+        "z: refused: a limit in dollars needs to know what each edit costs, and this one leaves its model to the "
+        "server. Give --model, or its row a `model`. Nothing was sent."
+    )
+    dry = run(*late, "--dry-run")
+    assert (dry.code, line in dry.err.splitlines(), priced.edits.edits) == (3, True, 0)
+    assert "3 to send, 1 refused (1 without a known price)." in dry.out
+    for counts in ("3 done, 1 refused (1 before sending).", "3 done before, 1 refused (1 before sending)."):
+        ran = run(*late)
+        assert (ran.code, line in ran.err.splitlines(), priced.edits.edits) == (3, True, 3)
+        assert counts in ran.err
+    assert run(*late, "--model", "gpt-image-2").code == 0
+    assert priced.edits.edits == 4
+
+
 @pytest.mark.usefixtures("priced")
 def test_one_edit_says_what_it_cost_by_the_same_rule(run: Run) -> None:
     one = ("edit", "photos/p0.png", "-p", "x", *KNOWN, "--overwrite")

@@ -29,14 +29,25 @@ def test_an_option_that_the_server_refuses_is_not_tried_on_each_picture(run: Run
     sent = server.calls["edit"]
     assert (ran.code, 10 <= sent < 13, server.edits.edits) == (1, True, 0)
     said = ran.err[ran.err.index(f"{sent} refused ({sent} by the server).") :].splitlines()
-    assert said[1] == f"  {30 - sent} not sent: once the error below is fixed, the same command goes on."
+    assert said[1] == f"  {30 - sent} not sent: see the error below."
     assert said[2].startswith("error: 10 edits in a row were refused in the same way, and none was done between: POST ")
     assert "Invalid value for 'quality': 'best' is not one of" in said[2]
     assert said[3] == (
-        "  Nothing was paid for them, and nothing more was sent. Change `quality`, and the same command sends all of "
-        "them, as new edits. Unchanged, the same command goes on with the others, and with --only refused it sends "
+        "  Nothing was paid for them, and nothing more was sent. With another `quality` all of them are sent. If the "
+        "server takes this one later, the same command goes on with the others, and with --only refused it sends "
         "these again."
     )
+
+
+def test_what_earlier_runs_were_refused_is_told_from_what_this_one_is(run: Run, server: LocalServer) -> None:
+    assert run(*PHOTOS[:-1], 1, "--quality", "best").code == 1
+    again = run(*PHOTOS[:-1], 1, "--quality", "best", "--json")
+    assert (again.code, server.calls["edit"]) == (1, 20)
+    assert (
+        "10 refused (10 by the server), 10 refused before. Details: out/failed.jsonl\n  10 not sent: see" in again.err
+    )
+    assert {record["id"] for record in again.records if record.get("earlier")} == {f"p{each:02}" for each in range(10)}
+    assert again.err.count(": refused before: POST ") == again.err.count(": refused: POST ") == 10
 
 
 def test_with_another_value_all_are_sent_and_have_their_own_names(run: Run, server: LocalServer) -> None:
@@ -54,6 +65,7 @@ def test_once_the_account_has_the_model_the_same_command_sends_all(run: Run, ser
     ran = run(*PHOTOS)
     assert ran.code == 1
     assert "Once `model` is another one, or the account has access to it, the same command goes on, with" in ran.err
+    assert ran.err.count("the same command") == 1
     server.clear_faults()
     assert (run(*PHOTOS).code, server.edits.edits) == (0, 30)
     assert not Path("out/failed.jsonl").exists()

@@ -136,6 +136,10 @@ def test_a_summary_counts_and_says_how_to_go_on() -> None:
             "4 uncertain (sent, no usable response). Details: out/failed.jsonl"
         ),
         "  49,873 images, 1,000,000 tokens, in 10 min (4987 images a minute).",
+        (
+            "  The 97 that the safety system refused would be refused again: change the prompt or the picture. "
+            "To send them unchanged: add --only refused"
+        ),
         "  Nothing was paid for the 11 that failed: the same command sends them again.",
         "  Whether they were paid: look at the account's usage page.",
         (

@@ -125,7 +125,7 @@ async def test_what_the_server_refuses_in_every_edit_stops_each_worker_and_the_d
     to: Any = (tmp_path / "out", database_url, cluster.address)
     async with LocalServer() as server:
         refused = [evolve(edit, quality="best") for edit in edits_of(picture, 60)]
-        with pytest.raises(EditError, match=r"(?s)tcp://.*: 10 edits in a row .*Change `quality`") as caught:
+        with pytest.raises(EditError, match=r"(?s)tcp://.*: 10 edits in a row .*With another `quality`") as caught:
             await driven(server, refused, *to)
         assert not caught.value.resumable
         assert 10 <= server.calls["edit"] < 2 * (10 + 2)

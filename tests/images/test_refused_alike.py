@@ -142,8 +142,8 @@ def test_the_error_has_the_servers_words_and_what_to_do_next() -> None:
     assert str(found) == (
         "10 edits in a row were refused in the same way, and none was done between: POST /images/edits: 400 "
         "invalid_value: 'best' is not a quality (request req_1)\n"
-        "  Nothing was paid for them, and nothing more was sent. Change `quality`, and the same call sends all of "
-        "them, as new edits. Unchanged, the same call goes on with the others, and with only=['refused'] it sends "
+        "  Nothing was paid for them, and nothing more was sent. With another `quality` all of them are sent. If the "
+        "server takes this one later, the same call goes on with the others, and with only=['refused'] it sends "
         "these again."
     )
     assert (found.__cause__, found.resumable) == (QUALITY, False)

@@ -15,7 +15,6 @@ from attrs import evolve
 
 from asyncsdk import (
     Client,
-    ConfigurationError,
     ImageEdit,
     ImageEditor,
     LimitReachedError,
@@ -254,8 +253,12 @@ async def test_a_batch_that_fails_as_a_whole_is_counted_again_and_not_twice(tmp_
 async def test_an_edit_that_can_not_be_priced_is_refused_before_anything_is_sent(
     editor: ImageEditor, server: LocalServer, out: Path
 ) -> None:
-    with pytest.raises(ConfigurationError, match="a limit in dollars needs to know what each edit costs"):
-        await batch(editor, edits(2, model="another"), out, max_cost=5)
+    jobs = edits(2, model="another")
+    found, _ = await batch(editor, jobs, out, max_cost=5)
+    problems = (await editor.plan(jobs, out=out, max_cost=5, batch=True)).problems
+    assert statuses(found) == {each.id: each.status for each in problems} == only("refused", 2)
+    for outcome in (*found.values(), *problems):
+        assert "a limit in dollars needs to know what each edit costs" in message(outcome)
     assert not server.batches
 
 

@@ -8,12 +8,14 @@ import json
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from attrs import evolve
 from PIL import Image
 
 from asyncsdk import Client, ImageEdit, ImageEditor, PriceTable
-from asyncsdk.errors import ConfigurationError, LimitReachedError
+from asyncsdk.errors import ConfigurationError, InvalidEditError, LimitReachedError
 from asyncsdk.images.costs.table import packaged
 from asyncsdk.server import Fault, LocalServer
 
@@ -174,13 +176,38 @@ async def test_a_limit_in_dollars_holds_over_kills_in_mid_flight(tmp_path: Path)
         assert 0.3 - 9 * 0.019 < server.edits.edits * each <= 0.3
 
 
-@pytest.mark.parametrize("model", [None, "another"])
-async def test_a_limit_in_dollars_refuses_what_it_can_not_count(
-    server: LocalServer, editor: ImageEditor, tmp_path: Path, model: str | None
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"model": None}, "this one leaves its model to the server. Give it a `model`."),
+        ({"model": "another"}, "have none for another. Give its price in a table of your own, or limit tokens"),
+        ({"output_format": "svg"}, "for an SVG that is not known. Limit tokens or edits instead."),
+        ({"extra": {"n": 2}}, "that of this one can't be told from its fields. Limit tokens or edits instead."),
+    ],
+)
+async def test_a_limit_in_dollars_refuses_the_edits_that_it_can_not_count_and_sends_the_others(
+    server: LocalServer, editor: ImageEditor, tmp_path: Path, fields: dict[str, Any], why: str
 ) -> None:
-    with pytest.raises(ConfigurationError, match="a limit in dollars needs to know what each edit costs"):
-        await run(editor, edits(2, model=model), tmp_path, max_cost=5)
-    assert server.edits.edits == 0
+    many = edits(5)
+    many[2] = evolve(many[2], **fields)
+    for out in (tmp_path, None):
+        async with editor.edit_many(many, out=out, max_cost=5, check=False) as outcomes:
+            found = {each.id: each async for each in outcomes}
+        refused = found.pop("2")
+        assert (refused.status, isinstance(refused.error, InvalidEditError)) == ("refused", True)
+        assert "a limit in dollars needs to know what each edit costs" in str(refused.error)
+        assert why in str(refused.error)
+        assert {each.status for each in found.values()} == {"done"}
+    assert server.edits.edits == 8
+    [problem] = (await editor.plan(many, out=tmp_path, max_cost=5, check=False)).problems
+    assert (problem.id, problem.status) == ("2", "refused")
+
+
+async def test_what_was_done_without_a_limit_needs_no_price_under_one(editor: ImageEditor, tmp_path: Path) -> None:
+    many = edits(2, model=None)
+    await run(editor, many, tmp_path)
+    async with editor.edit_many(many, out=tmp_path, max_cost=5) as outcomes:
+        assert {each.status async for each in outcomes} == {"skipped"}
 
 
 async def test_tokens_of_earlier_runs_without_a_price_count_as_the_dearest(server: LocalServer, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ async def test_a_field_that_the_server_refuses_ends_the_run_after_ten_edits(
     editor: ImageEditor, server: LocalServer, out: Path
 ) -> None:
     async with editor.edit_many(jobs(60, quality="best"), out=out, concurrency=AT_ONCE) as outcomes:
-        found = await until(outcomes, EditError, match=f"(?s){ALIKE}.* 400 invalid_value: .*'best'.*Change `quality`")
+        found = await until(outcomes, EditError, match=f"(?s){ALIKE}.* 400 invalid_value: .*'best'.*another `quality`")
     assert {each.status for each in found} == {"refused"}
     assert 10 <= len(found) < 10 + AT_ONCE
     assert server.calls["edit"] == len(found)
@@ -49,7 +49,8 @@ async def test_the_same_call_goes_on_with_the_others_and_sends_what_was_refused_
         found = await until(outcomes, EditError, match=ALIKE)
     assert (len(found), isinstance(found[0].error, BadRequestError)) == (10, True)
     async with editor.edit_many(jobs(40), out=out, concurrency=1) as outcomes:
-        await until(outcomes, EditError, match=ALIKE)
+        found = await until(outcomes, EditError, match=ALIKE)
+        assert Counter(each.is_earlier for each in found) == {True: 10, False: 10}
         assert outcomes.counts == {"refused": 20}  # those of before are not sent, and do not count
     assert server.calls["edit"] == 20
     server.clear_faults()

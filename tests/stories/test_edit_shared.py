@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from asyncsdk import (
     EditError,
@@ -373,7 +373,8 @@ async def test_what_the_server_refuses_in_every_edit_stops_each_copy_and_changed
     assert shown is not None
     assert (shown["states"]["refused"], shown["workers"]) == (server.calls["edit"], [])
     same = [job(each, quality="best") for each in range(20)]
-    assert statuses(await run(fleet.editor, same, out=fleet.out, ledger=fleet.url)) == {"refused"}
+    later = await run(fleet.editor, same, out=fleet.out, ledger=fleet.url)
+    assert {(each.status, each.is_earlier) for each in later.values()} == {("refused", True)}
     changed = [job(each, quality="low") for each in range(60)]
     assert statuses(await run(fleet.editor, changed, out=fleet.out, ledger=fleet.url)) == {"done"}
     assert server.edits.edits == 60
@@ -421,6 +422,20 @@ async def test_what_is_done_is_seen_in_a_schema_without_costs_and_in_the_same_on
         ("skipped", found["Row 2"].cost),
     ]
     assert server.edits.edits == 1
+
+
+async def test_a_limit_in_dollars_refuses_what_has_no_price_and_the_other_edits_are_sent(
+    fleet: Fleet, server: LocalServer
+) -> None:
+    edits = [job(each, quality="low") for each in (1, 2, 3)]
+    edits[1] = evolve(edits[1], model=None)
+    found = await run(fleet.editor, edits, out=fleet.out, ledger=fleet.url, max_cost=5)
+    assert {name: outcome.status for name, outcome in found.items()} == {
+        "Row 1": "done",
+        "Row 2": "refused",
+        "Row 3": "done",
+    }
+    assert server.edits.edits == 2
 
 
 @pytest.mark.parametrize("limits", [{}, {"max_cost": 5}])

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
 # the condition on which the same command gets further, by the exit code of what stopped the run
 WHEN = {Exit.LIMIT: "with a higher limit ", Exit.FAILED: "once the error below is fixed, "}
+_SAYS_IT_ITSELF = "the same call"  # in an error that has its own advice on how to go on
 
 
 @define(eq=False)
@@ -122,7 +123,7 @@ class BulkEditing:
         try:
             with anyio.CancelScope() as self._grace:
                 async for outcome in outcomes:
-                    if outcome.status != "skipped":
+                    if outcome.status != "skipped" and not outcome.is_earlier:
                         self._last_end = time.monotonic()
                     await self.queue.take(outcome)
                 self._is_over = self.stop.signum is None
@@ -170,7 +171,6 @@ class BulkEditing:
         if not self._is_over and self._reason is None:
             self.report.tally.counts["skipped"] = max(self.done_before, self.report.tally.counts["skipped"])
         not_sent = 0 if self._is_over or self.run.only else self._total - self.report.tally.counts.total()
-        when = "" if self._reason is None else WHEN.get(exit_code(self._reason, sent=True), "")
         is_gone = isinstance(self._reason, LedgerError) and not self._reason.resumable
         complain(
             summary(
@@ -178,7 +178,7 @@ class BulkEditing:
                 self._look(),
                 details=details,
                 not_sent=not_sent,
-                when=when,
+                when=when_it_goes_on(self._reason),
                 has_ledger=not is_gone,
                 replaced_in=self.place.replaced,
             )
@@ -289,6 +289,12 @@ class BulkEditing:
         is_redo = self._is_over and self.run.only == "redo"
         names_none = is_redo and bool(self.report.watched) and not self.report.reported
         return code or (Exit.FAILED if self._page_is_lost or names_none else Exit.DONE)
+
+
+def when_it_goes_on(reason: Exception | None) -> str | None:
+    """The condition on which the same command gets further than to `reason`; None where that has its own advice."""
+    code = Exit.DONE if reason is None else exit_code(reason, sent=True)
+    return None if code == Exit.FAILED and _SAYS_IT_ITSELF in str(reason) else WHEN.get(code, "")
 
 
 def why_it_stopped(reason: Exception) -> str:

@@ -37,7 +37,8 @@ def line_of(outcome: EditOutcome) -> str:
     if outcome.status in {"done", "skipped"}:
         remark = "done before; nothing was sent" if outcome.status == "skipped" else tokens_of(outcome.usage)
         return f"{outcome.id}: {', '.join(part for part in (*outcome.places, remark, why) if part)}"
-    return f"{outcome.id}: {WORDS[kind_of(outcome.status, outcome.problem)]}: {why}"
+    kind = kind_of(outcome.status, outcome.problem, is_earlier=outcome.is_earlier)
+    return f"{outcome.id}: {WORDS[kind]}: {why}"
 
 
 def paid_before(files: Sequence[Path], gone: Sequence[Path]) -> str:
@@ -141,13 +142,14 @@ def summary(
     *,
     details: str | None,
     not_sent: int = 0,
-    when: str = "",
+    when: str | None = "",
     has_ledger: bool = True,
     replaced_in: str = "",
 ) -> str:
     """The result of a run, and how to go on. `details` is the file with those that did not succeed.
 
-    `when` is the condition on which the same command gets further. Without the ledger no edit is known as uncertain.
+    `when` is the condition on which the same command gets further, None where the error below it has that. Without the
+    ledger no edit is known as uncertain.
     `replaced_in` is the directory of pictures that were moved aside.
     """
     remarks = {"refused": listed(tally.reasons), "uncertain": "sent, no usable response"}
@@ -211,7 +213,8 @@ def _made(moment: Moment) -> list[str]:
     return [made, *spent(moment.cost, moment.unpriced, moment.prices)]
 
 
-def _next(tally: Summary, not_sent: int, when: str, add: str) -> list[str]:
+def _listed_above(tally: Summary) -> list[str]:
+    """What is said of rows that are not edits, and of what could not be read in a folder."""
     lines = []
     if malformed := tally.counts["malformed"]:
         lines.append(
@@ -223,12 +226,23 @@ def _next(tally: Summary, not_sent: int, when: str, add: str) -> list[str]:
             f"The {left_out:,} left out {are(left_out)} listed above. Fix {them(left_out)}, or give "
             "a linked folder as a SOURCE of its own: the same command then sends what is in there."
         )
+    return lines
+
+
+def _next(tally: Summary, not_sent: int, when: str | None, add: str) -> list[str]:
+    lines = _listed_above(tally)
     if not_sent:
-        lines.append(f"{not_sent:,} not sent: {when}the same command goes on.")
-        when = ""  # once is enough
+        goes_on = "see the error below" if when is None else f"{when}the same command goes on"
+        lines.append(f"{not_sent:,} not sent: {goes_on}.")
+        when = when and ""  # once is enough
+    if blocked := tally.reasons["moderation"]:
+        lines.append(
+            f"The {blocked:,} that the safety system refused would be refused again: change the prompt or the picture. "
+            f"To send {them(blocked)} unchanged: add --only refused"
+        )
     if failed := tally.counts["failed"]:
-        again = f"{when}the same command sends {them(failed)} again."
-        lines.append(f"Nothing was paid for the {failed:,} that failed: {again}")
+        again = "" if when is None else f": {when}the same command sends {them(failed)} again"
+        lines.append(f"Nothing was paid for the {failed:,} that failed{again}.")
     if uncertain := tally.counts["uncertain"]:
         alone = f"The same command does not send the {uncertain:,} uncertain. " if add == "add" else ""
         lines.append(f"Whether {'it was' if uncertain == 1 else 'they were'} paid: look at the account's usage page.")
@@ -255,7 +269,7 @@ def _next(tally: Summary, not_sent: int, when: str, add: str) -> list[str]:
     return lines
 
 
-_BAD = ("refused", "failed", "uncertain", "unsaved", "elsewhere", "waiting", "gone", "malformed", "left out")
+_BAD = frozenset(WORDS) - {"done", "skipped", "batched"}
 
 
 @define
@@ -263,17 +277,19 @@ class Summary:
     """`counts` by status; *unsaved* is paid and not saved, *elsewhere* is saved outside the directory.
 
     *gone* is paid and was saved once; *malformed* are rows that are not edits; *left out* is what could not be read in
-    a folder. `reasons` are who refused edits. `replaced` are those done before whose pictures were moved aside since.
+    a folder. *refused before* are those of earlier runs; `reasons` are who refused the others. `replaced` are those
+    done before whose pictures were moved aside since.
     """
 
     counts: Counter[str] = field(factory=Counter)
     reasons: Counter[str] = field(factory=Counter)
     replaced: int = 0
 
-    def add(self, status: str, problem: Problem | None, *, reason: str | None = None) -> None:
+    def add(self, status: str, problem: Problem | None, *, reason: str | None = None, is_earlier: bool = False) -> None:
         """Count an edit that ended. `reason` is why it was refused, else who refused it counts."""
-        self.counts[kind_of(status, problem)] += 1
-        if status == "refused":
+        kind = kind_of(status, problem, is_earlier=is_earlier)
+        self.counts[kind] += 1
+        if kind == "refused":
             self.reasons[reason or reason_of(problem)] += 1
 
     @property
@@ -287,10 +303,13 @@ class Summary:
         return Exit.USAGE if unsent == self.counts.total() else Exit.SOME_FAILED
 
 
-def kind_of(status: str, problem: Problem | None) -> str:
-    """What an edit counts as: its status, or *unsaved*, *elsewhere* or *gone* if it is paid and not in its place."""
+def kind_of(status: str, problem: Problem | None, *, is_earlier: bool = False) -> str:
+    """What an edit counts as: its status, or *unsaved*, *elsewhere* or *gone* if it is paid and not in its place.
+
+    What the server refused in an earlier run is *refused before*.
+    """
     if problem is None or problem.type != "SaveError":
-        return status
+        return "refused before" if status == "refused" and is_earlier else status
     if problem.code == SAVED_ELSEWHERE:
         return "elsewhere"
     if problem.code == NOT_DELIVERED:

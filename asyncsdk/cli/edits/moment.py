@@ -19,6 +19,7 @@ WORDS = {
     "skipped": "done before",
     "batched": "in batches",
     "refused": "refused",
+    "refused before": "refused before",
     "failed": "failed",
     "uncertain": "uncertain",
     "unsaved": "paid but not saved",
@@ -28,7 +29,7 @@ WORDS = {
     "malformed": "malformed",
     "left out": "left out",
 }
-TOOK_NO_TIME = ("skipped", "gone", "malformed", "left out")  # they were done before, or never sent
+TOOK_NO_TIME = ("skipped", "refused before", "gone", "malformed", "left out")  # they were done before, or never sent
 LONGEST_WAIT_NOT_SHOWN = 2.0  # seconds: shorter waits are part of a steady pace
 
 

@@ -14,7 +14,7 @@ from asyncsdk.models import Usage, to_json
 
 class EditLine(TypedDict):
     """A line of `--json`; `error` is a Problem, `usage` what the edit cost in tokens, as the server
-    reports it, `cost` the same in dollars.
+    reports it, `cost` the same in dollars. `earlier`: it ended so in an earlier run, and this one sent nothing for it.
     """
 
     id: str
@@ -24,10 +24,11 @@ class EditLine(TypedDict):
     cost: float | None
     error: Problem | None
     displaced: NotRequired[list[str]]
+    earlier: NotRequired[bool]
 
 
 def record_of(outcome: EditOutcome) -> dict[str, Any]:
-    """How an edit of a run ended; `displaced` is there if older pictures were moved aside."""
+    """How an edit of a run ended; `displaced` is there if older pictures were moved aside, `earlier` if it is true."""
     entry = record(
         outcome.id,
         outcome.status,
@@ -37,7 +38,8 @@ def record_of(outcome: EditOutcome) -> dict[str, Any]:
         problem=outcome.problem,
     )
     displaced = [*map(str, outcome.displaced), *outcome.displaced_objects]
-    return entry | ({"displaced": displaced} if displaced else {})
+    earlier = {"earlier": True} if outcome.is_earlier else {}
+    return entry | ({"displaced": displaced} if displaced else {}) | earlier
 
 
 def record_of_error(edit_id: str, error: Exception) -> dict[str, Any]:

@@ -96,7 +96,7 @@ class Report:
         if name is not None and outcome.status == "skipped":
             self.kept.add(name)
         self.leftovers.note(outcome)
-        self.tally.add(outcome.status, outcome.problem)
+        self.tally.add(outcome.status, outcome.problem, is_earlier=outcome.is_earlier)
         self.tally.replaced += outcome.is_replaced
         if self.is_wanted:
             self.items.append(gallery_item(outcome, at=_saved_at(outcome)))

@@ -18,6 +18,7 @@ _CALLS = re.compile(
 _COMMANDS = {
     "he same call": "he same command",
     "with only=['refused'] it": "with --only refused it",
+    "Give it a `model`.": "Give --model, or its row a `model`.",
     "edit_many sends it.": "The same command without --batch sends it.",
 }
 _ARGUMENT = re.compile(r"(?<![\w?&-])([a-z][a-z_]*)=('[^']*'|[\w-][^\s,;:()]*(?<!\.))")

@@ -19,7 +19,6 @@ from asyncsdk.batches import Batch
 from asyncsdk.errors import (
     APIError,
     AsyncSDKError,
-    ConfigurationError,
     EditError,
     InvalidEditError,
     LimitReachedError,
@@ -205,8 +204,6 @@ class BatchDriver:
         except LimitReachedError as error:
             self._limit, run.stopping = error, True
             self.call.change()
-        except ConfigurationError as error:  # it has no price
-            self.call.halt(error)
         except (InvalidEditError, EditError) as error:
             await self.call.give(unsent(prepared.edit, prepared.id, error))
         await self.call.memory.give_back([prepared.item or ""])

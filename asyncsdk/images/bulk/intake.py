@@ -21,6 +21,7 @@ from asyncsdk.images.bulk.ended import EndedPage
 from asyncsdk.images.bulk.naming import Named, Naming
 from asyncsdk.images.bulk.policy import Decision, Policy
 from asyncsdk.images.check import check, invalid
+from asyncsdk.images.costs.pricing import Pricing
 from asyncsdk.images.destination import OWN_DIRECTORY, REPLACED, Destination
 from asyncsdk.images.edit import ImageEdit, address_of
 from asyncsdk.images.ledger.file import FileLedger
@@ -119,6 +120,7 @@ class Intake:
     checked: bool
     target: Target | None = None
     ledger: FileLedger | None = None
+    pricing: Pricing | None = None
     stores: RemoteStores = field(factory=RemoteStores)
     before_wait: Callable[[], Awaitable[None]] | None = None
     more_room: Callable[[], Awaitable[bool]] | None = None
@@ -167,8 +169,8 @@ class Intake:
         except (InvalidEditError, EditError) as error:
             return self._within_filter(unsent(edit, self._id_of_unread(named), error), named)
         if self.ledger is None:
-            if loaded_edit.error is not None:
-                return self._within_filter(unsent(edit, named.preferred, loaded_edit.error), named)
+            if (wrong := self._refusal(loaded_edit)) is not None:
+                return self._within_filter(unsent(edit, named.preferred, wrong), named)
             return PreparedEdit(loaded=loaded_edit, id=named.preferred, name=named.preferred)
         digest = await files.in_thread(loaded_edit.digest)
         item = self._duplicates.item_of(digest, edit.id or edit.name, last=self._all_came)
@@ -186,8 +188,8 @@ class Intake:
             return await self._passed_over(named, edit_id, decision)
         if decision == "uncertain":
             return EditOutcome(edit=edit, id=edit_id, status="uncertain", problem=SENT_ELSEWHERE)
-        if loaded_edit.error is not None:
-            return unsent(edit, self._id_of_unread(named), loaded_edit.error)
+        if (wrong := self._refusal(loaded_edit, decision)) is not None:
+            return unsent(edit, self._id_of_unread(named), wrong)
         prepared = await self._reserve_names(loaded_edit, named)
         if not isinstance(prepared, PreparedEdit):
             return prepared
@@ -200,6 +202,12 @@ class Intake:
             return await self._skip(edit, edit_id, state)
         self._naming.names.reserve(state.id, edit.n or 1, self._place_of(edit))
         return BatchedEdit.of(edit, edit_id, named.item, state)
+
+    def _refusal(self, loaded_edit: LoadedEdit, decision: Decision = "send") -> InvalidEditError | EditError | None:
+        """Why an edit that was read is not sent; what is asked for again counts already, and needs no price."""
+        if loaded_edit.error is not None or self.pricing is None or decision == "ask again":
+            return loaded_edit.error
+        return self.pricing.refusal(loaded_edit.edit)
 
     def _within_filter(self, unread: EditOutcome, named: Named) -> EditOutcome | None:
         """How an edit that can't be read ended; None if the run is about others. To the ledger it is new."""
@@ -277,6 +285,7 @@ class Intake:
             status="skipped" if is_done else "refused" if state.status == "refused" else "uncertain",
             files=located.files,
             objects=located.objects,
+            is_earlier=True,
             is_replaced=is_done and any(map(_is_aside, state.files)),
             usage=state.usage,
             cost=state.dollars,

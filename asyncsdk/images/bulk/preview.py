@@ -108,7 +108,7 @@ class PlanBuilder:
         if prepared is not None and (name := named_in(self.redo, prepared.edit, prepared.id)) is not None:
             self._known.add(name)
         if self.in_batches and isinstance(prepared, PreparedEdit):
-            prepared = _batchable(prepared)
+            prepared = _batchable(prepared, self.costs)
         if isinstance(prepared, PreparedEdit):
             self._to_send += 1
             self._counting += not prepared.is_asked_again
@@ -170,10 +170,11 @@ class PlanBuilder:
         )
 
 
-def _batchable(prepared: PreparedEdit) -> PreparedEdit | EditOutcome:
-    """The edit, or how it would end where it can't be in a batch."""
+def _batchable(prepared: PreparedEdit, costs: PlannedCosts | None) -> PreparedEdit | EditOutcome:
+    """The edit, or how it would end where it can't be in a batch, or has no price that a limit needs."""
     try:
         require_batchable(prepared.edit)
     except InvalidEditError as error:
         return unsent(prepared.edit, prepared.id, error)
-    return prepared
+    refusal = None if costs is None else costs.pricing.refusal(prepared.edit)
+    return prepared if refusal is None else unsent(prepared.edit, prepared.id, refusal)

@@ -102,6 +102,6 @@ def _advice(error: APIStatusError) -> str:
     if status_of(error) != "refused":
         return "Once its cause is gone, the same call goes on, with these too."
     return (
-        f"Change `{error.param}`, and the same call sends all of them, as new edits. Unchanged, the same call goes on "
+        f"With another `{error.param}` all of them are sent. If the server takes this one later, the same call goes on "
         "with the others, and with only=['refused'] it sends these again."
     )

@@ -265,13 +265,14 @@ class SharedIntake:
         return ended, compared, wanted
 
     def _refusal(self, edit: ImageEdit) -> InvalidEditError | None:
-        """Why an edit can't be sent, as far as its fields say: it may have no price, and needs no claim."""
+        """Why an edit can't be sent, as far as its fields say: it needs no claim, and may have no price."""
         try:
             if self.in_batches:
                 require_batchable(edit)
         except InvalidEditError as error:
             return error
-        return refusal_of_fields(edit, checked=self.checked)
+        wrong = refusal_of_fields(edit, checked=self.checked)
+        return self.pricing.refusal(edit) if wrong is None and self.pricing is not None else wrong
 
     def _verdict(self, listed: ListedEdit, seen: SeenEdit | None, *, is_lapsed: bool) -> Verdict:
         """What to do with an edit, as the ledger has it."""
@@ -355,16 +356,16 @@ class SharedIntake:
             return self._outcome(listed, None, "uncertain", SENT_ELSEWHERE)
         if state.status == "batched":
             return BatchedEdit.of(listed.edit, listed.name, listed.key, state)
-        if state.status == "done":
-            return self._outcome(listed, state, "skipped", state.problem)
-        if state.status == "refused":
-            return self._outcome(listed, state, "refused", state.problem)
+        is_earlier = seen.run != self.ledger.run  # else it ended in another copy
+        if state.status in {"done", "refused"}:
+            status: Literal["skipped", "refused"] = "skipped" if state.status == "done" else "refused"
+            return self._outcome(listed, state, status, state.problem, is_earlier=is_earlier)
         problem = state.problem or problem_of(charge_unknown(EditError(ABANDONED)))
         wait = seen.sent_again_in(self.ledger.terms.lease)
         if wait > 0:
             at = time.strftime("%H:%M:%S", time.localtime(time.time() + wait))
             problem = evolve(problem, message=problem.message + _LATER.format(at))
-        return self._outcome(listed, state, "uncertain", problem)
+        return self._outcome(listed, state, "uncertain", problem, is_earlier=is_earlier)
 
     def _outcome(
         self,
@@ -372,6 +373,8 @@ class SharedIntake:
         state: ItemState | None,
         status: Literal["skipped", "failed", "refused", "uncertain"],
         problem: Problem | None,
+        *,
+        is_earlier: bool = False,
     ) -> EditOutcome:
         saved = () if state is None else state.files
         located = Located() if self.target is None else self.target.located(saved)
@@ -381,6 +384,7 @@ class SharedIntake:
             status=status,
             files=located.files,
             objects=located.objects,
+            is_earlier=is_earlier,
             usage=None if state is None else state.usage,
             cost=None if state is None else state.dollars,
             problem=problem,

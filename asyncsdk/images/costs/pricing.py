@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from attrs import frozen
 
 from asyncsdk.api import ImageFile
-from asyncsdk.errors import ConfigurationError
+from asyncsdk.errors import InvalidEditError
+from asyncsdk.images.check import invalid
 from asyncsdk.images.costs.estimate import estimate
 from asyncsdk.images.costs.money import CostRange
 from asyncsdk.images.costs.prices import PriceTable
@@ -31,17 +32,22 @@ class Pricing:
     def most(self, edit: ImageEdit, images: Sequence[Loaded] | None = None, *, batched: bool = False) -> int | None:
         """What an edit costs at most, directly or in a batch, in billionths of a dollar; None where that is not known.
 
-        Raises ConfigurationError for one that a limit in dollars can't count.
+        Raises InvalidEditError for one that has a `refusal`.
         """
+        refusal = self.refusal(edit)
+        if refusal is not None:
+            raise refusal
         known = self.estimate(edit, images)
-        if known is None and self.is_limited:
-            raise ConfigurationError(
-                f"a limit in dollars needs to know what each edit costs, and {self._unknown(edit)}. Nothing was sent "
-                "for it.\n  Give its price in a table of your own, or limit tokens or edits instead."
-            )
         price = self.table.of(edit.model) if batched else None
         part = 1.0 if price is None or price.batch is None else price.batch
         return None if known is None else known.times(part).high
+
+    def refusal(self, edit: ImageEdit) -> InvalidEditError | None:
+        """Why a limit in dollars can't count an edit, whatever its pictures are; None: it can."""
+        if not self.is_limited or self.estimate(edit) is not None:
+            return None
+        why = f"a limit in dollars needs to know what each edit costs, and {self._unknown(edit)} Nothing was sent."
+        return invalid(why, "without a known price")
 
     def left_open(self, edit: ImageEdit) -> frozenset[str]:
         """Which of "size" and "quality" it leaves to the server: given, it counts with less."""
@@ -55,13 +61,16 @@ class Pricing:
         return self.table.cost(edit.model, usage, batched=batched)
 
     def _unknown(self, edit: ImageEdit) -> str:
-        if edit.model is None:
-            return "this one leaves its model to the server"
-        if self.table.of(edit.model) is not None and edit.output_format != "svg":
-            return "that of this one can't be told from its fields"
+        """What is not known of an edit, and what to do about it."""
+        others = "imit tokens or edits instead."
         if edit.output_format == "svg":
-            return "for an SVG that is not known"
-        return f"the prices from {self.table.origin} have none for {edit.model}"
+            return f"for an SVG that is not known. L{others}"
+        if edit.model is None:
+            return "this one leaves its model to the server. Give it a `model`."
+        if self.table.of(edit.model) is not None:
+            return f"that of this one can't be told from its fields. L{others}"
+        table = f"the prices from {self.table.origin} have none for {edit.model}"
+        return f"{table}. Give its price in a table of your own, or l{others}"
 
 
 def size_of(image: Loaded) -> Size | None:
