@@ -124,3 +124,23 @@ def test_what_does_not_end_the_run_is_said_before_the_next(
     assert run(*PHOTOS[:-1], 1).code == 3
     assert said[1].startswith("p01: failed: POST /images/edits: 404")
     assert said[:1] + said[2:] == [f"p{number:02}" for number in range(30) if number != 1]
+
+
+def test_of_many_that_are_refused_with_the_same_words_ten_have_a_line_and_all_are_recorded(run: Run) -> None:
+    unpriced = (*PHOTOS[:4], "--out", "out", "--max-cost", "5")
+    for command, code in (((*unpriced, "--dry-run"), 3), (unpriced, 2)):
+        ran = run(*command)
+        assert ran.code == code
+        assert ran.err.count("Give --model, or its row a `model`.") == report.MOST_ALIKE == 10
+        assert "20 more ended as p00 did" in ran.err.splitlines()
+    assert len(Path("out/failed.jsonl").read_text().splitlines()) == 30
+    records = run(*unpriced, "--json").records
+    assert [each["status"] for each in records] == ["refused"] * 30
+
+
+def test_what_is_refused_with_words_of_its_own_has_its_line(run: Run) -> None:
+    for seed in range(30):
+        Path("photos", f"p{seed:02}.png").write_bytes(b"no picture")
+    ran = run(*PHOTOS)
+    assert all(f"p{seed:02}: refused: " in ran.err for seed in range(30))
+    assert "more ended as" not in ran.err

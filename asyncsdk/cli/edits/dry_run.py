@@ -109,6 +109,7 @@ class DryRun:
         report = Report(self.written)
         for outcome in plan.problems:
             report.add(outcome)
+        report.say_rest()
         forecast = self.forecast(plan)
         self.written.result(
             plan_lines(plan, forecast, images_per_minute=self.request["images_per_minute"]),

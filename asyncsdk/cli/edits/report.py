@@ -38,6 +38,7 @@ from asyncsdk.images.bulk.lifecycle import ends_run
 from asyncsdk.images.bulk.policy import named_in
 from asyncsdk.images.outcome import EditOutcome, Problem, words_of
 
+MOST_ALIKE = 10  # lines with the same words
 _BYTES = "surrogateescape"  # what is not text stays as it is
 _FILES = re.compile(rb'"files"|\\u00[67]')  # other programs may write a letter of it as a number
 
@@ -47,8 +48,9 @@ class Report:
     """`left` are the job lines of edits that did not succeed; `items` are for the gallery, if one `is_wanted`.
 
     Of the ids that are `watched` it collects those that were `reported`, and those `kept` from an earlier run.
-    `unsaid` are edits with errors that ended the run. `leftovers` are what earlier runs left. `aside` is called before
-    a line is written where progress may be drawn, and `is_stopping` tells whether something ends the run.
+    `unsaid` are edits with errors that ended the run; `alike` are how many unpaid ones ended with the same words, and
+    the first of them. `leftovers` are what earlier runs left. `aside` is called before a line is written where progress
+    may be drawn, and `is_stopping` tells whether something ends the run.
     """
 
     out: Out
@@ -63,6 +65,7 @@ class Report:
     left: list[dict[str, Any]] = field(factory=list, init=False)
     items: list[GalleryItem] = field(factory=list, init=False)
     unsaid: list[EditOutcome] = field(factory=list, init=False)
+    alike: dict[tuple[bool, str], tuple[int, str]] = field(factory=dict, init=False)
     warned_of_scripts: bool = field(default=False, init=False)
 
     def add_bad(self, rows: Rows, *, only: str | None = None) -> None:
@@ -114,19 +117,36 @@ class Report:
             self.unsaid.append(outcome)
         else:
             self.left.append(left_of(outcome))
-            self._complain(line_of(outcome), record_of(outcome))
+            if self._is_one_of_many(outcome):
+                self.out.record(record_of(outcome))
+            else:
+                self._complain(line_of(outcome), record_of(outcome))
 
-    def say_rest(self, reason: Exception | None) -> None:
-        """Report the edits whose errors ended the run, but for those with the `reason`, which is said once, at the end.
+    def say_rest(self, reason: Exception | None = None) -> None:
+        """Say how many more ended with the same words, and report the edits whose errors ended the run.
 
-        Each edit that was in flight meets it.
+        Not those with the `reason`, which each edit that was in flight meets, and which is said once, at the end.
         """
+        for count, first in self.alike.values():
+            if count > MOST_ALIKE:
+                self.aside()
+                complain(f"{count - MOST_ALIKE:,} more ended as {first} did")
+        self.alike.clear()
         known = None if reason is None else _kind_of(_in_commands(problem_of(reason)))
         for outcome in self.unsaid:
             if outcome.problem is None or _kind_of(outcome.problem) != known:
                 self.aside()
                 complain(line_of(outcome))
         self.unsaid.clear()
+
+    def _is_one_of_many(self, outcome: EditOutcome) -> bool:
+        """Count an edit that is not paid; whether so many had the same words that its line would say nothing new."""
+        if outcome.problem is None or outcome.status not in {"refused", "failed"}:
+            return False
+        words = outcome.is_earlier, words_of(outcome.problem)
+        count, first = self.alike.get(words, (0, outcome.id))
+        self.alike[words] = count + 1, first
+        return count >= MOST_ALIKE
 
     def _ends_run(self, outcome: EditOutcome) -> bool:
         if outcome.status != "failed" or outcome.error is None or not self.is_stopping():
