@@ -112,6 +112,7 @@ class _Run:
     members: list[Member] = field(factory=list)
     late: Member = field(init=False)
     held: list[str] = field(factory=list)  # the keys that the late one held when it was stopped
+    has_tables: bool = False
 
     async def go(self, names: list[str]) -> None:
         fleet, url = self.fleet, self.postgres.url(self.database)
@@ -135,7 +136,8 @@ class _Run:
     async def _stop_at_work(self, member: Member) -> None:
         """Stop it while it holds what is sent in part."""
         while True:
-            await self._until(lambda: len(self._keys_of(member)) > 0)
+            await self._until(lambda: len(self._keys_of(member)) > 0 or member.ended.done())
+            assert not member.ended.done(), "it has ended before it could be stopped"
             member.process.send_signal(signal.SIGSTOP)
             await asyncio.sleep(0.1)  # what it sent to the database is written
             if self._keys_of(member):
@@ -215,8 +217,10 @@ class _Run:
         return {key: int(epoch) for key, epoch in rows}
 
     def _sql(self, statement: str) -> list[str]:
-        exists = self.postgres.sql("select to_regclass('asyncsdk.upload_record') is not null", database=self.database)
-        return self.postgres.sql(statement, database=self.database).split() if exists == "t" else []
+        if not self.has_tables:
+            made = self.postgres.sql("select to_regclass('asyncsdk.upload_record') is not null", database=self.database)
+            self.has_tables = made == "t"
+        return self.postgres.sql(statement, database=self.database).split() if self.has_tables else []
 
     async def _until(self, holds: Callable[[], bool]) -> None:
         async with asyncio.timeout(LIMIT):

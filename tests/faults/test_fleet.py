@@ -10,7 +10,7 @@ from tests.faults.fleet import Fleet, lead
 from tests.faults.outages import go_on_after_outages
 from tests.faults.support import MIB
 
-SHORT = Fleet(files=8, size=3 * MIB, part_size=MIB // 2, lease=2.0, rate=3.0 * MIB)
+SHORT = Fleet(files=16, size=3 * MIB, part_size=MIB // 2, lease=2.0, rate=3.0 * MIB)
 
 pytestmark = pytest.mark.usefixtures("needs_postgres")
 
