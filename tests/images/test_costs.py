@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from asyncsdk import ImageEdit
-from asyncsdk.errors import ConfigurationError
+from asyncsdk.errors import ConfigurationError, InvalidEditError
 from asyncsdk.images.costs.estimate import estimate
 from asyncsdk.images.costs.money import CostRange, nanos_of, shown
 from asyncsdk.images.costs.prices import read_table
@@ -111,7 +111,7 @@ ODD = [edit(n="3"), edit(size=1024), edit(quality=5), edit(partial_images=-1), e
 @pytest.mark.parametrize("odd", ODD)
 def test_an_edit_whose_fields_were_not_checked_has_no_estimate_instead_of_a_failure(odd: ImageEdit) -> None:
     assert Pricing(TABLE).most(odd) is None
-    with pytest.raises(ConfigurationError, match="can't be told from its fields"):
+    with pytest.raises(InvalidEditError, match="can't be told from its fields"):
         Pricing(TABLE, is_limited=True).most(odd)
 
 
