@@ -48,12 +48,27 @@ def _ended_by_ctrl_c() -> Iterator[None]:
     if usual is not signal.default_int_handler:  # another one is wanted, or none in the background of a shell
         yield
         return
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    with _held_back():
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         yield
     finally:
         if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
             signal.signal(signal.SIGINT, usual)
+
+
+@contextmanager
+def _held_back() -> Iterator[None]:
+    """Let Ctrl-C wait: one that comes in the moment in which its handler is changed would be lost."""
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _let_open_files() -> None:

@@ -274,6 +274,16 @@ def test_ctrl_c_ends_the_program_while_it_loads_and_while_it_waits_for_a_list(se
         assert process.wait(timeout=10) in {130, -signal.SIGINT}
 
 
+def test_ctrl_c_in_the_moment_in_which_its_handler_is_changed_ends_the_program() -> None:
+    change = "real = signal.signal\ndef late(*change):\n  os.kill(os.getpid(), signal.SIGINT)\n  return real(*change)"
+    begin = f"import os, signal\n{change}\nsignal.signal = late\nfrom asyncsdk.__main__ import main\nmain()"
+    ran = subprocess.run(
+        [sys.executable, "-c", begin, "upload", "--files-from", "-", *FOR],
+        stdin=subprocess.DEVNULL, preexec_fn=heed_signals, check=False, timeout=20,
+    )  # fmt: skip
+    assert ran.returncode == -signal.SIGINT
+
+
 def test_a_terminal_is_not_a_list(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
