@@ -34,10 +34,9 @@ class Pricing:
 
         Raises InvalidEditError for one that has a `refusal`.
         """
-        refusal = self.refusal(edit)
-        if refusal is not None:
-            raise refusal
         known = self.estimate(edit, images)
+        if known is None and (refusal := self.refusal(edit)) is not None:
+            raise refusal
         price = self.table.of(edit.model) if batched else None
         part = 1.0 if price is None or price.batch is None else price.batch
         return None if known is None else known.times(part).high
@@ -62,15 +61,14 @@ class Pricing:
 
     def _unknown(self, edit: ImageEdit) -> str:
         """What is not known of an edit, and what to do about it."""
-        others = "imit tokens or edits instead."
         if edit.output_format == "svg":
-            return f"for an SVG that is not known. L{others}"
+            return "for an SVG that is not known. Limit tokens or edits instead."
         if edit.model is None:
             return "this one leaves its model to the server. Give it a `model`."
         if self.table.of(edit.model) is not None:
-            return f"that of this one can't be told from its fields. L{others}"
-        table = f"the prices from {self.table.origin} have none for {edit.model}"
-        return f"{table}. Give its price in a table of your own, or l{others}"
+            return "that of this one can't be told from its fields. Limit tokens or edits instead."
+        none = f"the prices from {self.table.origin} have none for {edit.model}"
+        return f"{none}. Give its price in a table of your own, or limit tokens or edits instead."
 
 
 def size_of(image: Loaded) -> Size | None:
