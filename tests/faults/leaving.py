@@ -74,6 +74,15 @@ def stopwatch(process_id: int | None = None) -> Iterator[Stopwatch]:
         thread.join()
 
 
+async def cancelled_at_once(task: asyncio.Future[Any]) -> None:
+    """Cancel it; it ends with that, within a second."""
+    with stopwatch() as watch:
+        task.cancel()
+        await asyncio.wait([task])
+        assert watch.seconds < 1
+    assert task.cancelled()
+
+
 async def within_a_second(left: Callable[[], list[str]]) -> None:
     """Return once nothing is `left`."""
     with stopwatch() as watch:

@@ -24,7 +24,7 @@ from asyncsdk.server import Fault, LocalServer, ServerProcess
 from asyncsdk.uploads.pacing.concurrency import LEAST, MOST, START, WINDOW_SECONDS, ConnectionCount
 from asyncsdk.uploads.pacing.measuring import Observation
 from asyncsdk.uploads.sources.source import Given
-from tests.faults.leaving import stopwatch
+from tests.faults.leaving import cancelled_at_once
 from tests.raw_server import PART, UPLOAD, Received, Talk, client_of, reply, serving
 from tests.stories.support import MIB, md5_of
 
@@ -98,11 +98,7 @@ async def test_an_upload_that_is_cancelled_while_parts_pause_leaves_at_once_and_
     while not connections.taken > connections.limit:
         await asyncio.sleep(0.01)
     await asyncio.sleep(after)
-    with stopwatch() as watch:
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        assert watch.seconds < 1
+    await cancelled_at_once(task)
     assert (connections.taken, connections._waiting, connections._of_tasks) == (0, {}, {})  # noqa: SLF001 - as above
     result = await AsyncUploader(client, journal=journal).upload(path, purpose="batch")
     assert result.bytes_resumed >= seen[-1].bytes_done

@@ -29,7 +29,7 @@ from asyncsdk.uploads.journal import file as file_journal
 from asyncsdk.uploads.resuming.resume import Stage, replay
 from asyncsdk.wal import ranges
 from asyncsdk.wal.segments import Segments
-from tests.faults.leaving import stopwatch, threads_of
+from tests.faults.leaving import cancelled_at_once, stopwatch, threads_of
 from tests.stories.support import MIB, MakeFile
 from tests.uploads.upload_helpers import Gate
 from tests.uploads.upload_helpers import until as arrival
@@ -54,11 +54,7 @@ async def test_a_native_cancel_at_any_moment_leaves_nothing_and_resumes(
     uploader = AsyncUploader(client, journal=journal, part_size=MIB, concurrency=3, limit_rate=20 * MIB)
     task = asyncio.create_task(uploader.upload(path, purpose="batch"))
     await asyncio.sleep(after)
-    with stopwatch() as watch:
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        assert watch.seconds < 1
+    await cancelled_at_once(task)
     server.clear_faults()
     assert [each for each in asyncio.all_tasks() if "upload" in repr(each.get_coro())] == []
     await until(lambda: jobs_of(uploader) == files_under(path) == files_under(journal) == 0)
