@@ -11,13 +11,13 @@ import time
 import weakref
 from concurrent.futures import Executor, wait
 from functools import partial
-from typing import Any
 
 import anyio
 import pytest
 from aiofiles.os import wrap
 
 from asyncsdk.threads import DaemonThreadPool, NoThreadError, wait_through_cancellation
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -27,12 +27,6 @@ def threads(request: pytest.FixtureRequest) -> DaemonThreadPool:
 
 def alive(threads: DaemonThreadPool) -> int:
     return sum(thread.name == threads.name for thread in threading.enumerate())
-
-
-async def until(condition: Any) -> None:
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 async def test_a_job_runs_in_a_thread_of_ours_and_gives_back_its_result(threads: DaemonThreadPool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -120,13 +120,6 @@ def kept_parts(server: LocalServer) -> int:
     """How many parts lie there that are in no file."""
     found = server.directory_in_use.glob("files/*/part_*")
     return len([path for path in found if not path.parent.with_suffix(".json").exists()])
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Return as soon as `condition` holds; fail when it doesn't within twenty seconds."""
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 def form_of(*fields: bytes, head: bytes = b"", tail: bytes = b"") -> bytes:

@@ -23,8 +23,8 @@ from tests.server.support import (
     form_of,
     part_request,
     running,
-    until,
 )
+from tests.waiting import until
 
 SERVED = "asyncsdk serves uploads, files, images/edits, batches, models/MODEL"
 

@@ -28,7 +28,8 @@ from tests.server.edits import (
     overlay,
     picture,
 )
-from tests.server.support import LOST, Caller, Clock, calling, running, until
+from tests.server.support import LOST, Caller, Clock, calling, running
+from tests.waiting import until
 
 HOLE = (16, 8, 48, 24)
 

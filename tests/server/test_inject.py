@@ -32,9 +32,9 @@ from tests.server.support import (
     kept_parts,
     part_request,
     running,
-    until,
     upload_fields,
 )
+from tests.waiting import until
 
 DATA = bytes(range(256)) * 4096
 FORM = form_of(data_field(DATA))

@@ -12,7 +12,8 @@ import pytest
 from asyncsdk.server import Fault
 from asyncsdk.server.faults import RetryForm
 from tests.server.edits import edit, picture
-from tests.server.support import NOW, Clock, kept_parts, running, until
+from tests.server.support import NOW, Clock, kept_parts, running
+from tests.waiting import until
 
 DATA = bytes(range(256)) * 4096
 MD5 = hashlib.md5(DATA).hexdigest()

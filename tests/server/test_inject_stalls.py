@@ -17,8 +17,8 @@ from tests.server.support import (
     kept_parts,
     part_request,
     running,
-    until,
 )
+from tests.waiting import until
 
 DATA = bytes(range(256)) * 4096
 

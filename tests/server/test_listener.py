@@ -12,7 +12,8 @@ from aiohttp import web
 
 from asyncsdk.server import LocalServer
 from asyncsdk.server.listener import ServerTiming
-from tests.server.support import connected, data_field, form_of, part_request, running, until
+from tests.server.support import connected, data_field, form_of, part_request, running
+from tests.waiting import until
 
 KEY = b"sk-canary-4711"
 HEAD = b"GET /v1/files HTTP/1.1\r\nHost: localhost\r\n"

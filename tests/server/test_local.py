@@ -19,7 +19,8 @@ from openai import OpenAI
 
 from asyncsdk.server import Fault, LocalServer, local, serve
 from tests.faults.leaving import stopwatch
-from tests.server.support import calling, connected, data_field, form_of, part_request, running, until
+from tests.server.support import calling, connected, data_field, form_of, part_request, running
+from tests.waiting import until
 
 LIST = b"GET /v1/files HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer a key\r\n\r\n"
 

@@ -22,7 +22,8 @@ from asyncsdk.server.edits.history import KEPT, SIDE, RecentEdits, Thumbnails
 from asyncsdk.server.page.endpoint import LISTENERS
 from tests.server.batches import body, ended, line, vision_file
 from tests.server.edits import picture
-from tests.server.support import Caller, running, until
+from tests.server.support import Caller, running
+from tests.waiting import until
 
 OWN = ("/", "/_page/page.css", "/_page/page.js")
 ROUTES = (*OWN, "/_page/events", "/_page/edits/a/after")

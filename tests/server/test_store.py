@@ -31,8 +31,8 @@ from tests.server.support import (
     kept_parts,
     part_request,
     running,
-    until,
 )
+from tests.waiting import until
 
 DATA = os.urandom(100_000)
 HOUR, DAY = 3600, 24 * 3600

@@ -24,8 +24,8 @@ from tests.server.support import (
     form_of,
     part_request,
     running,
-    until,
 )
+from tests.waiting import until
 
 DATA = os.urandom(100_000)
 

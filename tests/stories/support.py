@@ -14,7 +14,7 @@ from asyncsdk import AsyncUploader, BadRequestError, Client, FileJournal, Intern
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.timing import Timing
 from asyncsdk.uploads.resuming.resume import replay
-from tests.uploads.upload_helpers import until
+from tests.waiting import until
 
 MIB = 1 << 20
 BRIEF_SEARCH = Timing(file_search=0.3, file_search_interval=0.05)

@@ -43,7 +43,7 @@ from tests.stories.batches import (
     statuses,
     written,
 )
-from tests.uploads.upload_helpers import until
+from tests.waiting import until
 
 PLAIN = {"model": "gpt-image-1", "quality": "low", "size": "1024x1024"}  # costs little less than at most
 SHORT = LeaseTerms(lease=1.5, renew_every=0.3)

@@ -9,8 +9,8 @@ import pytest
 
 from asyncsdk import AsyncUploader, Client, InternalServerError, RateLimitError
 from asyncsdk.server import Fault, LocalServer
-from tests.server.support import until
 from tests.stories.support import MIB, MakeFile, interrupted
+from tests.waiting import until
 
 
 @pytest.mark.parametrize("begun", ["not at all", "without a part", "with parts"])

@@ -32,7 +32,7 @@ from asyncsdk.wal.segments import Segments
 from tests.faults.leaving import cancelled_at_once, stopwatch, threads_of
 from tests.stories.support import MIB, MakeFile
 from tests.uploads.upload_helpers import Gate
-from tests.uploads.upload_helpers import until as arrival
+from tests.waiting import until as arrival
 
 
 def files_under(folder: Path) -> int:

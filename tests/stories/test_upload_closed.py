@@ -25,7 +25,7 @@ from asyncsdk.timing import Timing
 from tests.faults.leaving import stopwatch
 from tests.stories.pictures import png
 from tests.stories.support import MIB, MakeFile
-from tests.uploads.upload_helpers import until
+from tests.waiting import until
 
 HALF = MIB // 2
 

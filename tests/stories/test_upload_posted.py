@@ -26,7 +26,7 @@ from asyncsdk.uploads.method import LARGEST_POST, UploadMethod
 from asyncsdk.uploads.resuming.resume import Stage, replay
 from asyncsdk.uploads.whole.file_run import FileRun
 from tests.stories.support import MIB, MakeFile, interrupted, md5_of
-from tests.uploads.upload_helpers import until
+from tests.waiting import until
 
 BLOCK = MIB // 2
 

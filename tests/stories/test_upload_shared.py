@@ -29,7 +29,7 @@ from asyncsdk.server import Fault, LocalServer
 from asyncsdk.server.repository import Repository
 from asyncsdk.timing import DEFAULT_TIMING
 from tests.stories.support import MIB, MakeFile, md5_of
-from tests.uploads.upload_helpers import until
+from tests.waiting import until
 
 
 def old(path: Path, content: bytes | None = None) -> Path:

@@ -42,10 +42,10 @@ from asyncsdk.uploads.sources import spool
 from asyncsdk.uploads.sources.stream_source import STREAM_MEMORY, PartMemory
 from asyncsdk.wal import disk
 from tests.faults.leaving import cancelled_at_once
-from tests.server.support import until
 from tests.stories.streams import CONTENT, KINDS, AsyncFile, FormPart, pieces, pipe
 from tests.stories.support import MIB
 from tests.stories.test_processes import parts_in
+from tests.waiting import until
 
 SIZE = len(CONTENT)
 

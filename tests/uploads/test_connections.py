@@ -18,7 +18,7 @@ from asyncsdk.uploads.pacing.concurrency import MOST, START, ConnectionCount
 from asyncsdk.uploads.pacing.connections import Connections, PartPlace, is_refusal
 from asyncsdk.uploads.pacing.measuring import Observation
 from asyncsdk.uploads.progress import Meter, SharedThroughput
-from tests.uploads.upload_helpers import until
+from tests.waiting import until
 
 
 def places(number: int | None) -> Connections:

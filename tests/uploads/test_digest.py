@@ -25,7 +25,8 @@ from asyncsdk.uploads.chunking import BLOCK, Range
 from asyncsdk.uploads.journal import Completed, Completing
 from asyncsdk.uploads.sources.readers import BytesSource, Source
 from asyncsdk.uploads.sources.source import open_source
-from tests.uploads.upload_helpers import Gate, Slow, closing, until
+from tests.uploads.upload_helpers import Gate, Slow, closing
+from tests.waiting import until
 
 RANDOM = random.Random(7).randbytes(4 * BLOCK + 2)
 THREADS = DaemonThreadPool("test-hash", 2)

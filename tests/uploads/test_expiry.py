@@ -15,7 +15,7 @@ from asyncsdk.timing import Timing
 from asyncsdk.uploads.parts.deadline import seconds_short, typed_rate, watch_deadline
 from asyncsdk.uploads.parts.session import Session
 from asyncsdk.uploads.progress import Meter
-from tests.uploads.upload_helpers import until
+from tests.waiting import until
 
 MB, GB = 10**6, 10**9
 WATCHED_CLOSELY = Timing(deadline_check=0.01)

@@ -16,7 +16,7 @@ from asyncsdk.events import Progress, RequestEvent
 from asyncsdk.server import Fault, LocalServer
 from asyncsdk.timing import Timing
 from tests.stories.pictures import photo
-from tests.uploads.upload_helpers import until
+from tests.waiting import until
 
 PART = 512 * 1024
 CONTENT = b"a" * (8 * PART)

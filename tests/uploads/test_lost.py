@@ -22,7 +22,7 @@ from asyncsdk.timing import DEFAULT_TIMING, Timing
 from asyncsdk.uploads.response_checks import Content
 from asyncsdk.uploads.whole.lost import LostFiles
 from asyncsdk.uploads.whole.lost_files import LostRequest, NotThere, OutcomeUnknown, OwnFile, Verdict
-from tests.uploads.upload_helpers import until
+from tests.waiting import until
 
 QUICK = evolve(DEFAULT_TIMING, first_delay=0.01, file_search=0.4)
 NAME = "a.jsonl"

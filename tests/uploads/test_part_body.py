@@ -18,7 +18,8 @@ from asyncsdk.uploads.pacing.throttle import Throttle
 from asyncsdk.uploads.sources.readers import BytesSource
 from tests.raw_server import Talk, answering, reply, serving
 from tests.uploads.part_helpers import LARGE, NARROW, TAKEN, WHOLE, line_to
-from tests.uploads.upload_helpers import Gate, Slow, until
+from tests.uploads.upload_helpers import Gate, Slow
+from tests.waiting import until
 
 ON_GRID = [Range(0, BLOCK), Range(BLOCK, 3 * BLOCK), Range(2 * BLOCK, 3 * BLOCK + 17), WHOLE]
 ONE_SLICE = Range(0, BLOCK)

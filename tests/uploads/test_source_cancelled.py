@@ -20,7 +20,8 @@ from asyncsdk.threads import DaemonThreadPool
 from asyncsdk.uploads.chunking import BLOCK
 from asyncsdk.uploads.sources.readers import BytesSource, FileSource
 from asyncsdk.uploads.sources.source import PathSource, Source, fill, open_source
-from tests.uploads.upload_helpers import CONTENT, Gate, closing, descriptors_of, patch_preadv, until
+from tests.uploads.upload_helpers import CONTENT, Gate, closing, descriptors_of, patch_preadv
+from tests.waiting import until
 
 
 @pytest.fixture

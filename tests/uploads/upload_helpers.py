@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,13 +31,6 @@ def descriptors_of(path: Path) -> list[str]:
         if leads_to.removesuffix(" (deleted)") == target:
             found.append(descriptor.name)
     return found
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Return once `condition` holds; a test whose condition never does fails after 20 seconds."""
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 @define(eq=False)
